@@ -1,0 +1,90 @@
+# Two doors: `make lab` opens the course, `make test` checks everything. `make help` lists the rest.
+#
+# Variables:
+#   PYTHON    the Python that makes .venv (3.11, 3.12 or 3.13)
+#   PIP_ARGS  more arguments for every `pip install`, such as an index of your own
+#   LAB_ARGS  more arguments for JupyterLab, such as --no-browser or --port=8890
+#   STAGES    the stages of `make test` to run: lint unit notebooks exercises browser
+#   ONLY      the notebooks of `make notebooks` and `make stable`, all of them when empty
+
+PYTHON ?= python3
+PIP_ARGS ?=
+LAB_ARGS ?=
+STAGES ?=
+ONLY ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready-lab
+READY_TEST := $(VENV)/.ready-test
+STAGE := sh tools/stage.sh
+
+# Everything is there after the set-up: nothing below may ask a model hub.
+OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help lab test setup setup-test models notebooks stable clean distclean
+
+help:
+	@echo "make lab        set up, fetch the default model, open JupyterLab at the first lesson"
+	@echo "make test       set up, then every check; STAGES='lint unit' runs some of them"
+	@echo "make notebooks  run the notebooks again in place and clean them; ONLY=notebooks/00_start_here.ipynb for one"
+	@echo "make stable     compare the notebooks three times, on one thread, and on AVX2 kernels"
+	@echo "make clean      remove caches and build output; make distclean removes .venv as well"
+
+# Python and pip -------------------------------------------------------------------------------------------------
+
+$(VENV)/.ready-python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "There is no '$(PYTHON)' here. Install Python 3.11, 3.12 or 3.13, or name yours: make lab PYTHON=/path/to/python3"; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "'$(PYTHON)' is $$($(PYTHON) --version 2>&1); the course needs Python 3.11, 3.12 or 3.13."; \
+	  echo "Name one of these: make lab PYTHON=python3.12"; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv. Then remove $(VENV) and try again."; \
+	  exit 1; }
+	@touch $@
+
+$(READY): pyproject.toml $(VENV)/.ready-python
+	@$(STAGE) "installing the packages (about 2 GB on disk)" $(PY) -m pip install $(PIP_ARGS) -e .
+	@touch $@
+
+$(READY_TEST): pyproject.toml $(VENV)/.ready-python
+	@$(STAGE) "installing the packages (about 2 GB on disk)" $(PY) -m pip install $(PIP_ARGS) -e ".[test]"
+	@touch $(READY) $@
+
+setup: $(READY)
+setup-test: $(READY_TEST)
+
+# The two doors --------------------------------------------------------------------------------------------------
+
+lab: $(READY)
+	@$(STAGE) "fetching and verifying the default model" $(PY) -m course_utils.store smollm2
+	@$(PY) -m course_utils.check
+	$(PY) -m jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS) \
+	  notebooks/00_start_here.ipynb
+
+test: $(READY_TEST) models
+	@$(OFFLINE) $(PY) tools/run_tests.py $(STAGES)
+
+models: $(READY_TEST)
+	@$(STAGE) "fetching and verifying SmolLM2" $(PY) -m course_utils.store smollm2
+	@$(STAGE) "fetching and verifying Gemma 3" $(PY) -m course_utils.store gemma3
+
+# The notebooks --------------------------------------------------------------------------------------------------
+
+notebooks: $(READY_TEST) models
+	@$(OFFLINE) $(PY) tools/run_notebooks.py $(ONLY)
+
+stable: $(READY_TEST) models
+	@$(OFFLINE) $(PY) tools/stability.py $(ONLY)
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache several_tokens.egg-info
+	find course_utils tests tools notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
+	  -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

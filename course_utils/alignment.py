@@ -1,0 +1,194 @@
+"""Alignment: decode embeddings with the output layer and compare with the text's tokens.
+
+Notation of the paper (Nie, Zhang and Wu 2025, arXiv 2406.17378): an embedding
+``h`` is multiplied by the unembedding matrix ``E_g`` as if it were the hidden
+state of a next token; the tokens with the largest products are the *aligned
+tokens*, ``T̂^K`` the first K of them. ``T`` is the set of *surface tokens*, the
+distinct tokens of the text itself (without prompt and special tokens).
+
+Everything here is a function on arrays:
+
+* ``embeddings`` float ``[n, d]``, ``unembedding`` float ``[V, d]`` (numpy or torch);
+* ``ranked`` int ``[n, k]``: aligned tokens, best first;
+* ``surface`` list of n int arrays: the distinct surface tokens of each text.
+
+Special tokens (begin, end, padding) are never surface tokens; :func:`top_tokens`
+leaves out the ids it is given, and :func:`special_ids` names them.
+
+*Merged* variants treat `` Game``, ``game`` and ``GAME`` as one: map both sides
+with :func:`variant_classes` and hand ``classes`` to the measures.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+#: Upper bound on the logits held at once, in bytes.
+CHUNK_BYTES = 256 * 2**20
+
+
+def top_tokens(
+    embeddings: np.ndarray, unembedding: np.ndarray | torch.Tensor, k: int = 10, exclude: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k aligned tokens of every embedding: the rows of ``E_g`` with the largest ``E_g h``.
+
+    Works in chunks of texts, so memory stays bounded for any number of texts.
+
+    Returns:
+        ids int64 ``[n, k]`` and logits float32 ``[n, k]``, best first.
+
+    Raises:
+        ValueError: shapes that do not fit, k out of range, or NaN in a row (named).
+    """
+    embeddings, weight = _as_tensor(embeddings, "embeddings"), _as_tensor(unembedding, "unembedding")
+    if embeddings.ndim != 2 or weight.ndim != 2 or embeddings.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"embeddings must be [n, d] and unembedding [V, d] with the same d; "
+            f"got {tuple(embeddings.shape)} and {tuple(weight.shape)}"
+        )
+    if not 1 <= k <= len(weight) - len(exclude):
+        raise ValueError(f"k must lie between 1 and the {len(weight) - len(exclude)} tokens that may appear; got {k}")
+    bad = (~torch.isfinite(embeddings).all(dim=1)).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(f"embeddings hold NaN or infinity in row(s) {bad[:5]}")
+    rows = max(1, CHUNK_BYTES // (4 * len(weight)))
+    chunks = embeddings.split(rows)
+    ids, scores = [], []
+    for chunk in tqdm(chunks, desc="decoding", disable=len(chunks) < 20, leave=False):
+        logits = chunk @ weight.T
+        logits[:, list(exclude)] = -torch.inf
+        best = logits.topk(k, dim=1)
+        ids.append(best.indices.numpy())
+        scores.append(best.values.numpy())
+    if not ids:
+        return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
+    return np.concatenate(ids), np.concatenate(scores)
+
+
+def surface_tokens(tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
+    """The distinct tokens of each text, in order of first appearance, without special tokens."""
+    all_ids = tokenizer([text.strip() for text in texts], add_special_tokens=False)["input_ids"]
+    return [np.array(list(dict.fromkeys(ids)), dtype=np.int64) for ids in all_ids]
+
+
+def special_ids(tokenizer, vocabulary_size: int) -> list[int]:
+    """Ids of special tokens and of rows of ``E_g`` that belong to no token."""
+    ids = set(tokenizer.all_special_ids) | {i for i in tokenizer.added_tokens_decoder if i < vocabulary_size}
+    return sorted(ids | set(range(len(tokenizer), vocabulary_size)))
+
+
+def readable(tokenizer, ids: Sequence[int]) -> list[str]:
+    """Tokens as people can read them: ``_`` for a leading space, ``\\n`` for a line break.
+
+    A token that is only part of a character keeps the tokenizer's own spelling in ``<>``.
+    """
+    result = []
+    for i in ids:
+        text = tokenizer.decode([int(i)])
+        if "\ufffd" in text:
+            text = f"<{tokenizer.convert_ids_to_tokens(int(i))}>"
+        if text.startswith(" "):
+            text = "_" + text[1:]
+        result.append(text.replace("\n", "\\n").replace("\t", "\\t"))
+    return result
+
+
+def variant_classes(tokenizer, vocabulary_size: int) -> np.ndarray:
+    """A class number for every token, int64 ``[V]``: tokens that differ in case or a leading space share one.
+
+    A token of white space alone stays a class of its own.
+    """
+    classes, numbers = np.empty(vocabulary_size, dtype=np.int64), {}
+    for i in range(vocabulary_size):
+        text = tokenizer.decode([i]) if i < len(tokenizer) else f"<unused {i}>"
+        if "\ufffd" in text:
+            text = f"<{tokenizer.convert_ids_to_tokens(i)}>"
+        classes[i] = numbers.setdefault(text.strip().casefold() or text, len(numbers))
+    return classes
+
+
+def hits(ranked: np.ndarray, surface: Sequence[np.ndarray], k: int = 10, classes: np.ndarray | None = None):
+    """Whether at least one surface token is among the first k aligned tokens; bool ``[n]``.
+
+    Its mean is Hit@K: ``1/n Σ_i [ T_i ∩ T̂_i^K ≠ ∅ ]``.
+    """
+    ranked = _checked(ranked, surface, k)
+    pairs = _pairs(ranked[:, :k], surface, classes)
+    return np.array([bool(np.isin(top, own).any()) for top, own in pairs])
+
+
+def local_alignment(ranked: np.ndarray, surface: Sequence[np.ndarray], classes: np.ndarray | None = None):
+    """Local alignment rate of every text, float64 ``[n]``: ``LAR_i = |T_i ∩ T̂_i^{|T_i|}| / |T_i|``.
+
+    The list must be long enough to fill ``|T_i|`` distinct places, or a perfect ranking of a long text
+    could not reach 1.
+
+    Raises:
+        ValueError: ``ranked`` is too short for a text (which one, and how many are needed).
+    """
+    tops = distinct_tops(ranked, surface, classes)
+    own = [_distinct(s, classes) for s in surface]
+    return np.array([np.isin(top, s).sum() / len(s) for top, s in zip(tops, own, strict=True)])
+
+
+def global_alignment(
+    ranked: np.ndarray, surface: Sequence[np.ndarray], classes: np.ndarray | None = None
+) -> float:
+    """Global alignment rate of a data set: ``GAR = |∪_i (T_i ∩ T̂_i^{|T_i|})| / |∪_i T_i|``.
+
+    A token counts once, however many texts it is found in; so function words that fit every text
+    cannot carry it, as they can carry LAR.
+    """
+    tops = distinct_tops(ranked, surface, classes)
+    own = [_distinct(s, classes) for s in surface]
+    matched = np.unique(np.concatenate([np.intersect1d(top, s) for top, s in zip(tops, own, strict=True)]))
+    return len(matched) / len(np.unique(np.concatenate(own)))
+
+
+def distinct_tops(
+    ranked: np.ndarray, surface: Sequence[np.ndarray], classes: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """For every text its first ``|T_i|`` distinct aligned tokens (or classes), best first."""
+    ranked = _checked(ranked, surface, 1)
+    tops = []
+    for i, (top, own) in enumerate(_pairs(ranked, surface, classes)):
+        top = _distinct(top, None)
+        if len(top) < len(own):
+            raise ValueError(
+                f"text {i} has {len(own)} distinct surface tokens but only {len(top)} distinct aligned tokens are "
+                f"ranked; decode with a larger k"
+            )
+        tops.append(top[: len(own)])
+    return tops
+
+
+def _pairs(ranked: np.ndarray, surface: Sequence[np.ndarray], classes: np.ndarray | None):
+    for top, own in zip(ranked, surface, strict=True):
+        yield (top if classes is None else classes[top]), _distinct(own, classes)
+
+
+def _distinct(ids: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+    ids = np.asarray(ids) if classes is None else classes[ids]
+    _, first = np.unique(ids, return_index=True)
+    return ids[np.sort(first)]
+
+
+def _checked(ranked: np.ndarray, surface: Sequence[np.ndarray], k: int) -> np.ndarray:
+    ranked = np.asarray(ranked)
+    if ranked.ndim != 2 or len(ranked) != len(surface):
+        raise ValueError(f"ranked must be [n, k] with one row per text; got {ranked.shape} for {len(surface)} texts")
+    if k > ranked.shape[1]:
+        raise ValueError(f"k={k}, but only {ranked.shape[1]} aligned tokens are ranked")
+    empty = [i for i, s in enumerate(surface) if len(s) == 0]
+    if empty:
+        raise ValueError(f"no surface tokens in text(s) {empty[:5]}")
+    return ranked
+
+
+def _as_tensor(array: np.ndarray | torch.Tensor, what: str) -> torch.Tensor:
+    tensor = torch.as_tensor(array).detach()
+    if not tensor.is_floating_point():
+        raise ValueError(f"{what} must hold floating-point numbers; got {tensor.dtype}")
+    return tensor.float().cpu()

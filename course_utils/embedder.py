@@ -1,0 +1,388 @@
+"""Embedder: text in, embeddings out.
+
+A :class:`Backbone` is one language model in memory. An :class:`Embedder` is a
+registry entry at work on a backbone; several embedders share one backbone and
+switch its adapters on and off.
+
+The path of a text is short enough to keep in mind: wrap it in the prompt,
+tokenise, run the transformer, pool. :meth:`Embedder.prepare` does the first
+two steps, :meth:`Embedder.forward` the last two, :meth:`Embedder.encode` loops
+over batches.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from course_utils import registry, store
+from course_utils.pooling import POOLINGS
+from course_utils.registry import EmbedderSpec
+
+#: Long enough for every text of the course; raise it for longer documents.
+MAX_TOKENS = 512
+#: Tokens per batch. Larger batches gain nothing on a CPU and cost memory.
+BATCH_TOKENS = 1024
+
+
+class Encoding(NamedTuple):
+    """One tokenised text: token ids, and which of the tokens are pooled."""
+
+    ids: list[int]
+    pool: list[bool]
+
+
+class Backbone:
+    """A causal language model with its tokenizer, shared by embedders.
+
+    Attributes:
+        source: stored backbone's name, hub id or folder it was loaded from.
+        causal: the language model with its output layer.
+        transformer: the same weights without the output layer (``f`` of the paper).
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        dtype: str = "float32",
+        device: str | None = None,
+        remote_code: bool = False,
+        attention: str = "sdpa",
+    ):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype must be 'float32' or 'bfloat16'; got {dtype!r}")
+        folder = store.backbone(source) if source in registry.STORED else source
+        self.source, self.folder = source, folder
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=remote_code)
+        self.causal = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=remote_code
+        )
+        self.causal = self.causal.to(self.device).eval()
+        self.causal.requires_grad_(False)
+        self.transformer = self.causal.base_model
+        self._peft = None
+
+    @property
+    def unembedding(self) -> torch.Tensor:
+        """The output layer's matrix ``E_g``, ``[V, d]``."""
+        return self.causal.get_output_embeddings().weight
+
+    def attach(self, adapter: Path | str) -> None:
+        """Put a LoRA adapter (folder or hub id) on the model, switched off until :meth:`using` names it.
+
+        Raises:
+            FileNotFoundError: no adapter there.
+            ValueError: it was trained on another backbone, or its weights do not fit.
+        """
+        from peft import PeftConfig, get_peft_model
+        from peft.utils import load_peft_weights, set_peft_model_state_dict
+
+        key = _adapter_key(adapter)
+        if self._peft is not None and key in self._peft.peft_config:
+            return
+        _check_adapter(adapter, self)
+        config = PeftConfig.from_pretrained(str(adapter))
+        config.inference_mode = True
+        weights = load_peft_weights(str(adapter), device="cpu")
+        if self._peft is None:
+            self._peft = get_peft_model(self.causal, config, adapter_name=key)
+        else:
+            self._peft.add_adapter(key, config)
+        result = set_peft_model_state_dict(self._peft, _causal_keys(weights, self.causal), adapter_name=key)
+        if result.unexpected_keys:
+            raise ValueError(f"{adapter} does not fit {self.source}: no place for {result.unexpected_keys[:3]}")
+        self._peft.requires_grad_(False)
+
+    @contextmanager
+    def using(self, adapters: Sequence[Path | str]) -> Iterator[None]:
+        """Run the model with these adapters switched on and all others off."""
+        for adapter in adapters:
+            self.attach(adapter)
+        if self._peft is not None:
+            layers = self._peft.base_model
+            if adapters:
+                layers.enable_adapter_layers()
+                layers.set_adapter([_adapter_key(a) for a in adapters], inference_mode=True)
+            else:
+                layers.disable_adapter_layers()
+        yield
+
+
+class Embedder:
+    """A registry entry at work: ``encode`` turns texts into embeddings.
+
+    Attributes:
+        spec: the registry entry.
+        backbone: the language model, possibly shared with other embedders.
+        unembedding: the matrix ``E_g`` that decodes its embeddings, ``[V, d]``.
+    """
+
+    def __init__(self, spec: EmbedderSpec, backbone: Backbone, attach: bool = True):
+        self.spec, self.backbone = spec, backbone
+        self.unembedding = backbone.unembedding
+        if not attach:  # in training the adapter is not a file yet
+            return
+        missing = spec.missing_adapters()
+        if missing:
+            raise FileNotFoundError(
+                f"{spec.name} needs the adapter {', '.join(missing)}, which is not in {registry.ADAPTERS}. "
+                f"Train it (python -m course_utils.train {missing[0]} --data FOLDER) or choose one of: "
+                f"{', '.join(registry.available())}"
+            )
+        if spec.output_layer and spec.output_layer != spec.backbone:
+            self.unembedding = Backbone(spec.output_layer, device=backbone.device).unembedding
+        with backbone.using(spec.adapter_paths()):
+            pass  # a damaged adapter is refused here rather than at the first text
+
+    def __repr__(self) -> str:
+        return f"Embedder({self.spec.name!r}, d={self.unembedding.shape[1]}, V={self.unembedding.shape[0]})"
+
+    @property
+    def tokenizer(self):
+        return self.backbone.tokenizer
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        instruction: str | Sequence[str | None] | None = None,
+        role: str | None = None,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        max_tokens: int = MAX_TOKENS,
+        padding_side: str = "right",
+        progress: bool | None = None,
+    ) -> np.ndarray:
+        """Embed ``texts``; the result does not depend on how they are batched.
+
+        Args:
+            texts: one string per text; surrounding white space is dropped.
+            instruction: what the embedding should be about, where the embedder takes one;
+                one for all texts, or one per text.
+            role: ``"query"`` or ``"passage"`` for embedders that mark the two.
+            batch_tokens: padded tokens per batch.
+            max_tokens: longer texts are cut (never the prompt), with a warning that counts them.
+            padding_side: ``"right"`` or ``"left"``; only a test needs to change it.
+            progress: show a progress bar; by default from 200 texts on.
+
+        Returns:
+            float32 array ``[n_texts, d]``.
+
+        Raises:
+            TypeError, ValueError: no list of strings, or an empty text (with its position).
+        """
+        encodings = self.prepare(texts, instruction, role, max_tokens)
+        result = np.empty((len(encodings), self.unembedding.shape[1]), dtype=np.float32)
+        show = len(encodings) >= 200 if progress is None else progress
+        with (
+            tqdm(total=len(encodings), desc=self.spec.name, disable=not show, leave=False) as bar,
+            self.backbone.using(self.spec.adapter_paths()),
+            torch.inference_mode(),
+        ):
+            for rows in _batches([len(e.ids) for e in encodings], batch_tokens):
+                batch = [encodings[i] for i in rows]
+                result[rows] = self.forward(batch, padding_side).float().cpu().numpy()
+                bar.update(len(rows))
+        return result
+
+    def prepare(
+        self,
+        texts: Sequence[str],
+        instruction: str | Sequence[str | None] | None = None,
+        role: str | None = None,
+        max_tokens: int = MAX_TOKENS,
+    ) -> list[Encoding]:
+        """Wrap texts in the prompt and tokenise them. Arguments and errors as in :meth:`encode`."""
+        texts = _checked_texts(texts)
+        instructions = _one_each(instruction, len(texts))
+        wrapped = [self.spec.prompt.wrap(t, i, role) for t, i in zip(texts, instructions, strict=True)]
+        encodings = self._tokenise(wrapped)
+        too_long = [i for i, e in enumerate(encodings) if len(e.ids) > max_tokens]
+        for i in too_long:
+            encodings[i] = self._shortened(texts[i], instructions[i], role, max_tokens)
+        if too_long:
+            warnings.warn(
+                f"{len(too_long)} of {len(texts)} texts were cut to {max_tokens} tokens "
+                f"(first at position {too_long[0]}); raise max_tokens to keep them whole",
+                stacklevel=3,
+            )
+        return encodings
+
+    def forward(
+        self, encodings: Sequence[Encoding], padding_side: str = "right", *, pooled: bool = True
+    ) -> torch.Tensor:
+        """One batch through transformer and pooling; differentiable.
+
+        Returns ``[n, d]``, or with ``pooled=False`` every token's final state ``[n, longest, d]``.
+        """
+        ids, real, pool = _pad(encodings, padding_side, self.backbone.device)
+        positions = (real.cumsum(dim=1) - 1).clamp(min=0)
+        hidden = self.backbone.transformer(
+            input_ids=ids,
+            attention_mask=_attention(real, self.spec.bidirectional, self.backbone),
+            position_ids=positions,
+            use_cache=False,
+        ).last_hidden_state  # the library has already applied the final norm
+        if not pooled:
+            return hidden
+        embeddings = POOLINGS[self.spec.pooling](hidden.float(), pool)
+        return torch.nn.functional.normalize(embeddings, dim=1) if self.spec.normalize else embeddings
+
+    def _tokenise(self, wrapped: list[tuple[str, int, int]]) -> list[Encoding]:
+        if not wrapped:
+            return []
+        out = self.tokenizer(
+            [full for full, _, _ in wrapped], return_offsets_mapping=True, return_special_tokens_mask=True
+        )
+        everything = self.spec.prompt.pooled or self.spec.pooling == "last_token"
+        encodings = []
+        for i, (_, start, end) in enumerate(wrapped):
+            inside = [
+                everything or (not special and a < end and b > start)
+                for (a, b), special in zip(out["offset_mapping"][i], out["special_tokens_mask"][i], strict=True)
+            ]
+            encodings.append(Encoding(out["input_ids"][i], inside))
+        return encodings
+
+    def _shortened(self, text: str, instruction: str | None, role: str | None, max_tokens: int) -> Encoding:
+        """Cut the text, not the prompt, so that everything fits into ``max_tokens``."""
+        frame = len(self._tokenise([self.spec.prompt.wrap("a", instruction, role)])[0].ids)
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        for room in range(max_tokens - frame + 1, 0, -1):
+            encoding = self._tokenise([self.spec.prompt.wrap(text[: offsets[room - 1][1]], instruction, role)])[0]
+            if len(encoding.ids) <= max_tokens:
+                return encoding
+        raise ValueError(f"max_tokens={max_tokens} leaves no room for the text: the prompt alone takes {frame - 1}")
+
+
+def load(name: str, *, backbone: Backbone | None = None, dtype: str = "float32", device: str | None = None, **changes):
+    """Load an embedder by registry name, hub id or local folder.
+
+    Args:
+        name: for instance ``"smol-eol"``; see :mod:`course_utils.registry`.
+        backbone: reuse this one instead of loading the weights again.
+        dtype: ``"float32"`` or ``"bfloat16"``.
+        device: ``"cpu"``, ``"cuda"`` …; by default a GPU if there is one.
+        changes: fields of the registry entry to change, e.g. ``pooling="mean"`` or
+            ``adapters=("path/to/adapter",)``.
+    """
+    spec = registry.get(name, **changes)
+    if backbone is None:
+        backbone = Backbone(spec.backbone, dtype=dtype, device=device, remote_code=spec.remote_code)
+    elif backbone.source != spec.backbone:
+        raise ValueError(f"{name} runs on {spec.backbone!r}; the given backbone is {backbone.source!r}")
+    return Embedder(spec, backbone)
+
+
+def load_family(names: Sequence[str], dtype: str = "float32", device: str | None = None) -> dict[str, Embedder]:
+    """Load several embedders; those with the same backbone share one copy of its weights."""
+    backbones: dict[str, Backbone] = {}
+    family = {}
+    for name in names:
+        source = registry.get(name).backbone
+        if source not in backbones:
+            backbones[source] = Backbone(source, dtype=dtype, device=device)
+        family[name] = load(name, backbone=backbones[source])
+    return family
+
+
+def _checked_texts(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise TypeError("texts must be a list of strings; got a single string: write [text]")
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}] is {type(text).__name__}, not a string: {text!r}")
+        if not text.strip():
+            raise ValueError(f"texts[{i}] is empty; remove it or give it content")
+    return [text.strip() for text in texts]
+
+
+def _one_each(instruction: str | Sequence[str | None] | None, n: int) -> list[str | None]:
+    if instruction is None or isinstance(instruction, str):
+        return [instruction] * n
+    if len(instruction) != n:
+        raise ValueError(f"{len(instruction)} instructions for {n} texts: give one, or one per text")
+    return list(instruction)
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions of similar length together, so that little padding is computed; longest first."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        size = max(1, batch_tokens // lengths[order[start]])
+        yield order[start : start + size]
+        start += size
+
+
+def _pad(encodings: Sequence[Encoding], side: str, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ids, real-token mask and pooling mask, each ``[n, longest]``."""
+    if side not in ("left", "right"):
+        raise ValueError(f"padding_side must be 'left' or 'right'; got {side!r}")
+    shape = (len(encodings), max(len(e.ids) for e in encodings))
+    ids, real, pool = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
+    for row, e in enumerate(encodings):
+        n = len(e.ids)
+        columns = slice(0, n) if side == "right" else slice(shape[1] - n, shape[1])
+        ids[row, columns] = torch.tensor(e.ids)
+        real[row, columns] = 1
+        pool[row, columns] = torch.tensor(e.pool, dtype=torch.long)
+    return ids.to(device), real.to(device), pool.to(device)
+
+
+def _attention(real: torch.Tensor, bidirectional: bool, backbone: Backbone) -> torch.Tensor:
+    """The mask the transformer needs.
+
+    Causal: the padding mask; the library adds the causal part. Bidirectional: an
+    explicit ``[n, 1, t, t]`` additive mask, because a two-dimensional one may be
+    dropped when nothing is padded, which would silently leave the model causal.
+    """
+    if not bidirectional:
+        return real
+    family = backbone.causal.config.model_type
+    if family not in ("llama", "mistral", "gemma3_text", "qwen2", "qwen3"):
+        raise ValueError(f"bidirectional attention is not supported for {family!r} models, which add their own mask")
+    dtype = backbone.causal.dtype
+    blocked = torch.zeros(real.shape, dtype=dtype, device=real.device).masked_fill(real == 0, torch.finfo(dtype).min)
+    return blocked[:, None, None, :].expand(-1, 1, real.shape[1], -1)
+
+
+def _adapter_key(adapter: Path | str) -> str:
+    """A name that PEFT accepts: module names may hold no dots."""
+    return str(adapter).replace(".", "_").replace(os.sep, "_")
+
+
+def _causal_keys(weights: dict[str, torch.Tensor], causal) -> dict[str, torch.Tensor]:
+    """Adapters trained without the output layer lack one level of the module path; add it."""
+    outer = f"base_model.model.{causal.base_model_prefix}."
+    if any(key.startswith(outer) for key in weights):
+        return weights
+    return {key.replace("base_model.model.", outer, 1): value for key, value in weights.items()}
+
+
+def _check_adapter(adapter: Path | str, backbone: Backbone) -> None:
+    """Refuse an adapter that is absent or was trained on other weights."""
+    folder = Path(adapter)
+    if isinstance(adapter, Path) and not (folder / "adapter_config.json").exists():
+        raise FileNotFoundError(f"no adapter in {folder}: adapter_config.json is missing")
+    recorded = folder / "training.json"
+    if recorded.exists() and backbone.source in registry.STORED:
+        import json
+
+        expected = json.loads(recorded.read_text(encoding="utf-8"))["backbone_sha256"]
+        found = store.fingerprint(backbone.folder)
+        if expected != found:
+            raise ValueError(
+                f"{folder.name} was trained on a backbone with sha256 {expected[:12]}…, but {backbone.source} here has "
+                f"{found[:12]}…: its embeddings would be wrong. Fetch the pinned backbone or train the adapter again."
+            )

@@ -1,0 +1,312 @@
+"""Evaluation: correlations, retrieval measures and how sure we can be of them.
+
+Pure functions on arrays. Every function refuses values that are not finite, because
+a NaN that slips through an average makes a table that looks fine.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+#: What a lesson reports for retrieval: quality of the first ten, coverage of the first hundred, place of the first hit.
+MEASURES = ("nDCG@10", "R@100", "RR")
+#: Numbers drawn at a time by the bootstrap; bounds its memory to tens of megabytes.
+_CHUNK = 2_000_000
+
+Run = dict[str, dict[str, float]]
+
+
+# --- Similarity and correlation -------------------------------------------------------------------
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rank correlation of ``a [n]`` and ``b [n]``; ties share their mean rank.
+
+    Raises:
+        ValueError: other shapes, fewer than two values, NaN or infinity, or a constant side.
+    """
+    a, b = _vector(a, "a"), _vector(b, "b")
+    if len(a) != len(b):
+        raise ValueError(f"a has {len(a)} values, b has {len(b)}; they must be pairs")
+    for name, side in (("a", a), ("b", b)):
+        if len(side) < 2 or np.all(side == side[0]):
+            raise ValueError(f"{name} has {len(side)} values, all equal: no rank correlation exists")
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine of row i of ``a [n, d]`` with row i of ``b [n, d]``: ``a_i · b_i / (|a_i| |b_i|)``, float64 ``[n]``.
+
+    Raises:
+        ValueError: other shapes, NaN or infinity, or a row of zeros (with its number).
+    """
+    a, b = _unit_rows(a, "a"), _unit_rows(b, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"a has shape {a.shape}, b has {b.shape}; they must be equal (or use cosine_matrix)")
+    return np.einsum("nd,nd->n", a, b)
+
+
+def cosine_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine of every row of ``a [n, d]`` with every row of ``b [m, d]``, float64 ``[n, m]``.
+
+    Errors as :func:`cosine`.
+    """
+    a, b = _unit_rows(a, "a"), _unit_rows(b, "b")
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"rows of a have {a.shape[1]} values, rows of b have {b.shape[1]}; they must be equal")
+    return a @ b.T
+
+
+# --- Uncertainty ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its confidence interval; prints as ``0.748 [0.713, 0.782]``, or in a format of your choice."""
+
+    value: float
+    low: float
+    high: float
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3f"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def bootstrap(
+    values: Sequence[float],
+    statistic: Callable[..., np.ndarray] = np.mean,
+    n_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap interval of a statistic of ``values [n]``.
+
+    Draw n of the n values with replacement, compute the statistic, repeat; the interval
+    holds the middle ``confidence`` of the results (Efron and Tibshirani, 1993, "An
+    Introduction to the Bootstrap", chapter 13).
+
+    Args:
+        statistic: called as ``statistic(x, axis=1)`` on many resamples at once, e.g. ``np.median``.
+
+    Raises:
+        ValueError: no values, NaN or infinity in them or in the results, or a nonsensical setting.
+    """
+    values = _vector(values, "values")
+    _check_resampling(len(values), n_resamples, confidence)
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // len(values))
+    results = [
+        statistic(values[rng.integers(len(values), size=(min(rows, n_resamples - done), len(values)))], axis=1)
+        for done in range(0, n_resamples, rows)
+    ]
+    return _percentiles(float(statistic(values[None, :], axis=1)[0]), np.concatenate(results), confidence)
+
+
+def bootstrap_indices(
+    n: int,
+    statistic: Callable[[np.ndarray], float],
+    n_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap for a statistic of a whole set of rows, such as GAR.
+
+    Args:
+        n: number of rows.
+        statistic: called with row numbers ``[n]``, in which some repeat and others lack.
+
+    With the same seed the resamples are those of :func:`bootstrap`. Errors as there.
+    """
+    _check_resampling(n, n_resamples, confidence)
+    rng = np.random.default_rng(seed)
+    results = np.array([statistic(rng.integers(n, size=n)) for _ in range(n_resamples)], dtype=np.float64)
+    return _percentiles(float(statistic(np.arange(n))), results, confidence)
+
+
+def bootstrap_rows(
+    *arrays: Sequence,
+    statistic: Callable[..., float],
+    n_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap that draws the same rows of several arrays, e.g. ``statistic=spearman`` on pairs.
+
+    Args:
+        arrays: each with n rows.
+        statistic: called with the resampled arrays, in the same order.
+
+    Raises:
+        ValueError: no arrays or different numbers of rows; otherwise as :func:`bootstrap`.
+    """
+    arrays = tuple(np.asarray(a) for a in arrays)
+    lengths = [len(a) for a in arrays]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"the arrays must have the same number of rows; got {lengths}")
+    return bootstrap_indices(
+        lengths[0], lambda rows: statistic(*(a[rows] for a in arrays)), n_resamples, confidence, seed
+    )
+
+
+def paired_permutation(a: Sequence[float], b: Sequence[float], n_resamples: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p-value for the hypothesis that ``a [n]`` and ``b [n]`` have the same mean, pair by pair.
+
+    If it does not matter which of the two a value came from, swapping within pairs changes
+    nothing: p is the share of random swaps with a mean difference at least as large as the
+    observed one (Fisher, 1935, "The Design of Experiments", section 21). With few pairs all
+    swaps are tried and p is exact; otherwise it is never below ``1 / (n_resamples + 1)``.
+
+    Raises:
+        ValueError: different lengths, fewer than two pairs, NaN or infinity.
+    """
+    a, b = _vector(a, "a"), _vector(b, "b")
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(f"a and b must be at least two pairs of values; got {len(a)} and {len(b)}")
+    if n_resamples < 1:
+        raise ValueError(f"n_resamples must be at least 1; got {n_resamples}")
+    result = stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=n_resamples,
+        batch=max(1, _CHUNK // len(a)),
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+# --- Retrieval ------------------------------------------------------------------------------------
+
+
+def rank(scores: np.ndarray, query_ids: Sequence[str], doc_ids: Sequence[str], k: int = 1000) -> Run:
+    """Turn scores ``[n_queries, n_docs]`` into a run: for each query its ``k`` best documents, best first.
+
+    Equal scores are put in the order of the document ids, so that the result does not
+    depend on the order of the documents.
+
+    Raises:
+        ValueError: shape and ids do not fit, an id occurs twice, a NaN, or ``k < 1``.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.shape != (len(query_ids), len(doc_ids)):
+        raise ValueError(
+            f"scores have shape {scores.shape}; there are {len(query_ids)} queries, {len(doc_ids)} documents"
+        )
+    for name, ids in (("query_ids", query_ids), ("doc_ids", doc_ids)):
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"{name} repeats {next(i for i in ids if list(ids).count(i) > 1)!r}")
+    if np.isnan(scores).any():
+        row, column = np.argwhere(np.isnan(scores))[0]
+        raise ValueError(f"the score of query {query_ids[row]!r} and document {doc_ids[column]!r} is NaN")
+    if k < 1:
+        raise ValueError(f"k must be at least 1; got {k}")
+    by_id = np.array(sorted(range(len(doc_ids)), key=lambda i: doc_ids[i]), dtype=np.int64)
+    run = {}
+    for query, row in zip(query_ids, scores, strict=True):
+        best = by_id[np.argsort(-row[by_id], kind="stable")[:k]]
+        run[query] = {doc_ids[i]: float(row[i]) for i in best}
+    return run
+
+
+def retrieval_scores(
+    run: Mapping[str, Mapping[str, float]],
+    qrels: Mapping[str, Mapping[str, int]],
+    measures: Sequence[str] = MEASURES,
+) -> dict[str, dict[str, float]]:
+    """Score a run query by query, as trec_eval does: ``measure -> query id -> score``.
+
+    The measures have the names of the package ir-measures (MacAvaney, Macdonald and Ounis,
+    2022, "Streamlining Evaluation with ir-measures"): ``nDCG@10`` with linear gain
+    ``sum_i rel_i / log2(i + 1)`` over that of the ideal order (Järvelin and Kekäläinen,
+    2002), ``R@100`` the share of relevant documents among the first hundred, ``RR`` one
+    over the rank of the first relevant document, ``AP``, ``P@5`` …
+
+    Equal scores count in the order of the document ids, as in :func:`rank`. A judged query
+    that is missing in the run scores 0. Queries without a relevant document cannot be
+    scored: they are left out with a warning that counts them.
+
+    Raises:
+        ValueError: an unknown measure, a NaN score, a query of the run without judgements,
+            or no query left to score.
+    """
+    import ir_measures
+
+    try:
+        parsed = {name: ir_measures.parse_measure(name) for name in measures}
+    except (NameError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"unknown measure in {list(measures)}: {error}; use e.g. nDCG@10, R@100, RR, AP, P@5"
+        ) from None
+    unjudged = [query for query in run if query not in qrels]
+    if unjudged:
+        raise ValueError(f"{len(unjudged)} queries of the run have no judgements, for instance {unjudged[0]!r}")
+    judged = {q: dict(relevance) for q, relevance in qrels.items() if any(r > 0 for r in relevance.values())}
+    if not judged:
+        raise ValueError(f"none of the {len(qrels)} queries has a relevant document")
+    if len(judged) < len(qrels):
+        message = f"{len(qrels) - len(judged)} of {len(qrels)} queries have no relevant document and were left out"
+        warnings.warn(message, stacklevel=2)
+    ordered = {query: _without_ties(run[query], query) for query in judged if run.get(query)}
+    result = {name: dict.fromkeys(judged, 0.0) for name in measures}
+    names = {measure: name for name, measure in parsed.items()}
+    for metric in ir_measures.iter_calc(list(names), judged, ordered) if ordered else ():
+        result[names[metric.measure]][metric.query_id] = float(metric.value)
+    return result
+
+
+def _without_ties(scores: Mapping[str, float], query: str) -> dict[str, float]:
+    """The same order with distinct scores: trec_eval rounds scores to single precision and breaks ties its own way."""
+    for document, score in scores.items():
+        if np.isnan(score):
+            raise ValueError(f"the score of query {query!r} and document {document!r} is NaN")
+    order = sorted(scores, key=lambda document: (-scores[document], document))
+    return {document: float(len(order) - place) for place, document in enumerate(order)}
+
+
+# --- Checks ---------------------------------------------------------------------------------------
+
+
+def _vector(values: Sequence[float], name: str) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension; got shape {array.shape}")
+    if not np.isfinite(array).all():
+        position = int(np.argmin(np.isfinite(array)))
+        raise ValueError(f"{name}[{position}] is {array[position]}; remove it or find out where it comes from")
+    return array
+
+
+def _unit_rows(a: np.ndarray, name: str) -> np.ndarray:
+    a = np.asarray(a, dtype=np.float64)
+    if a.ndim != 2:
+        raise ValueError(f"{name} must have shape [n, d]; got {a.shape}")
+    finite = np.isfinite(a).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"row {int(np.argmin(finite))} of {name} holds NaN or infinity")
+    norms = np.linalg.norm(a, axis=1, keepdims=True)
+    if not norms.all():
+        raise ValueError(f"row {int(np.argmin(norms[:, 0]))} of {name} is all zeros: it has no direction")
+    return a / norms
+
+
+def _check_resampling(n: int, n_resamples: int, confidence: float) -> None:
+    if n < 1:
+        raise ValueError("there is nothing to resample: no values")
+    if n_resamples < 1 or not 0 < confidence < 1:
+        raise ValueError(f"need n_resamples >= 1 and 0 < confidence < 1; got {n_resamples} and {confidence}")
+
+
+def _percentiles(value: float, results: np.ndarray, confidence: float) -> Interval:
+    bad = int(np.sum(~np.isfinite(results))) + (not np.isfinite(value))
+    if bad:
+        raise ValueError(f"the statistic is NaN or infinite for {bad} of {len(results)} resamples: too few rows?")
+    low, high = np.quantile(results, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high))

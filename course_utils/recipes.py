@@ -1,0 +1,239 @@
+"""Recipes: what an adapter is trained on, as small TOML files in ``data/recipes``.
+
+A recipe names the embedder, the data files and the stages of training. Reading
+one checks everything that can be checked before the first step: an unknown
+key, a missing file, an empty or malformed line.
+"""
+
+import json
+import random
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import NamedTuple
+
+#: Folder of the recipes that ship with the course.
+RECIPES = Path(__file__).resolve().parent.parent / "data" / "recipes"
+
+#: What a line of each form of data file must hold.
+FORMS = {
+    "triplets": ("anchor", "positive", "negative"),
+    "pairs": ("query", "positive"),
+    "labelled": ("text",),
+    "answers": ("context", "question", "answer"),
+}
+OBJECTIVES = ("contrastive", "mntp", "contrastive+lm")
+
+
+class Example(NamedTuple):
+    """One training example: pull ``anchor`` and ``positive`` together.
+
+    Attributes:
+        anchor, positive: the two texts; ``negative`` a text to push away, or None.
+        instruction: for the anchor and, in labelled data, for all three; or None.
+        group: examples of the same group are not each other's negatives.
+    """
+
+    anchor: str
+    positive: str
+    negative: str | None = None
+    instruction: str | None = None
+    positive_instruction: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """One data file of a recipe; ``weight`` is its share of the batches."""
+
+    file: str
+    form: str
+    weight: float = 1.0
+    instruction: str | None = None
+    label: str | None = None
+    within: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training under one objective with its own one-cycle schedule."""
+
+    objective: str
+    steps: int
+    learning_rate: float
+    batch_size: int = 32
+    lm_weight: float = 0.1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the outcome of a training run."""
+
+    embedder: str
+    stage: list[Stage]
+    data: list[Data]
+    seed: int = 0
+    lora_rank: int = 8
+    temperature: float = 0.05
+    max_tokens: int = 96
+    max_grad_norm: float = 1.0
+    notes: list[str] = field(default_factory=list)
+
+
+def read(path: Path | str) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        FileNotFoundError: no such file; the message lists the recipes that ship.
+        ValueError: an unknown key, objective or form; the message names the place.
+    """
+    path = Path(path)
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise FileNotFoundError(f"no recipe {path}; recipes that ship with the course: {known}")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    stages = [_build(Stage, s, f"{path.name}, stage {i}") for i, s in enumerate(raw.pop("stage", []), 1)]
+    data = [_build(Data, d, f"{path.name}, data {i}") for i, d in enumerate(raw.pop("data", []), 1)]
+    recipe = _build(Recipe, {**raw, "stage": stages, "data": data}, path.name)
+    if not stages or not data:
+        raise ValueError(f"{path.name}: a recipe needs at least one [[stage]] and one [[data]]")
+    for stage in stages:
+        if stage.objective not in OBJECTIVES:
+            raise ValueError(f"{path.name}: unknown objective {stage.objective!r}; choose from {OBJECTIVES}")
+    for d in data:
+        if d.form not in FORMS:
+            raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
+    return recipe
+
+
+def _build(kind: type, values: dict, where: str):
+    known = {f.name for f in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise ValueError(f"{where}: unknown key {key!r}; known keys: {', '.join(sorted(known))}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def read_rows(path: Path, required: Iterable[str]) -> list[dict]:
+    """Rows of a JSONL file.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or a line that is empty, no JSON
+            object, or lacks a text; the message names file and line.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"data file {path} does not exist; give its folder with --data")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path.name}, line {number}: not JSON ({error.msg}): {line[:60]!r}") from None
+        for key in required:
+            if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
+                raise ValueError(f"{path.name}, line {number}: needs a non-empty text under {key!r}: {line[:60]!r}")
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"{path.name} holds no line")
+    return rows
+
+
+def load_examples(
+    recipe: Recipe, folder: Path, evaluation_texts: Iterable[str] = ()
+) -> tuple[list[list[Example]], dict[str, int]]:
+    """Read every data file of a recipe and leave out what overlaps with evaluation text.
+
+    Returns:
+        One list of examples per ``[[data]]`` entry, and ``{file: number of rows left out}``.
+    """
+    forbidden = set().union(*(shingles(text) for text in evaluation_texts))
+    datasets, dropped = [], {}
+    for number, data in enumerate(recipe.data):
+        required = FORMS[data.form] + tuple(k for k in (data.label, data.within) if k)
+        rows = read_rows(folder / data.file, required)
+        kept = [row for row in rows if not any(shingles(v) & forbidden for v in row.values() if isinstance(v, str))]
+        dropped[data.file] = len(rows) - len(kept)
+        rng = random.Random(recipe.seed * 1000 + number)
+        rng.shuffle(kept)
+        datasets.append(_examples(kept[: data.limit], data, rng))
+    return datasets, dropped
+
+
+def shingles(text: str, n: int = 8) -> set[tuple[str, ...]]:
+    """Runs of ``n`` words, lower-cased; a shorter text is one run of its own."""
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))} if words else set()
+
+
+def _examples(rows: list[dict], data: Data, rng: random.Random) -> list[Example]:
+    if data.form == "triplets":
+        return [Example(r["anchor"], r["positive"], r["negative"], data.instruction, data.instruction) for r in rows]
+    if data.form == "pairs":
+        return [Example(r["query"], r["positive"], r.get("negative"), data.instruction) for r in rows]
+    if data.form == "answers":
+        return [Example(r["context"], r["answer"], None, r["question"], group=r["answer"]) for r in rows]
+    return _labelled(rows, data, rng)
+
+
+def _labelled(rows: list[dict], data: Data, rng: random.Random) -> list[Example]:
+    """Pairs of texts with the same label.
+
+    With ``within`` (a second label) the negative shares the second label but not the
+    first; so under "intent" the nearest neighbours by "domain" are pushed away.
+    """
+    by_label: dict[str, list[dict]] = {}
+    by_within: dict[str, list[dict]] = {}
+    for row in rows:
+        by_label.setdefault(row[data.label], []).append(row)
+        if data.within:
+            by_within.setdefault(row[data.within], []).append(row)
+    examples = []
+    for row in rows:
+        label = row[data.label]
+        positive = rng.choice(by_label[label])
+        negative = None
+        if data.within:
+            others = [r for r in rng.sample(by_within[row[data.within]], 8) if r[data.label] != label]
+            negative = others[0]["text"] if others else None
+        if positive is not row:
+            examples.append(
+                Example(row["text"], positive["text"], negative, data.instruction, data.instruction, group=label)
+            )
+    return examples
+
+
+def batches(datasets: list[list[Example]], weights: list[float], batch_size: int, steps: int, seed: int):
+    """``steps`` batches, each from one data set, of examples of similar length.
+
+    The order depends on the seed alone, so a resumed run sees the same batches.
+    """
+    rng = random.Random(seed)
+    pools = [_epochs(examples, batch_size, rng.random()) for examples in datasets]
+    for _ in range(steps):
+        (which,) = rng.choices(range(len(datasets)), weights)
+        yield next(pools[which])
+
+
+def _epochs(examples: list[Example], batch_size: int, seed: float):
+    if len(examples) < batch_size:
+        raise ValueError(f"{len(examples)} examples are fewer than one batch of {batch_size}")
+    rng = random.Random(seed)
+    while True:
+        order = examples[:]
+        rng.shuffle(order)
+        bucket = 16 * batch_size
+        chunks = []
+        for start in range(0, len(order), bucket):
+            part = sorted(order[start : start + bucket], key=lambda e: len(e.anchor) + len(e.positive))
+            chunks += [part[i : i + batch_size] for i in range(0, len(part) - batch_size + 1, batch_size)]
+        rng.shuffle(chunks)
+        yield from chunks

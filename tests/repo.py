@@ -1,0 +1,53 @@
+"""The project's files, for tests that look at them."""
+
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+SOLUTIONS = NOTEBOOKS / "solutions"
+
+
+def lessons() -> list[Path]:
+    """The lesson notebooks in reading order."""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def solutions() -> list[Path]:
+    """The solution notebooks in reading order."""
+    return sorted(SOLUTIONS.glob("[0-9][0-9]_*.ipynb"))
+
+
+@cache
+def read(path: Path) -> nbformat.NotebookNode:
+    """A notebook as it is committed; treat it as read-only."""
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    """The code cells of a notebook that hold any code."""
+    return [cell for cell in read(path).cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def output_text(cell: nbformat.NotebookNode) -> str:
+    """Everything a cell printed or showed as plain text."""
+    parts = []
+    for output in cell.outputs:
+        parts.append(output.text if output.output_type == "stream" else output.get("data", {}).get("text/plain", ""))
+    return "\n".join(parts)
+
+
+@cache
+def project_files() -> tuple[Path, ...]:
+    """All files that git tracks or would track: what a fresh clone of this state would hold."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    return tuple(path for name in sorted(set(listed.split("\0"))) if name and (path := ROOT / name).is_file())

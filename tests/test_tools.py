@@ -1,0 +1,84 @@
+"""The tools behind ``make notebooks`` and ``make test``."""
+
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from repo import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+import run_notebooks
+import run_tests
+
+
+def _notebook(path, *sources, tags=()):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "other", "display_name": "Other"}})
+    notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {}}
+    notebook.cells = [nbformat.v4.new_markdown_cell("# Title"), *(nbformat.v4.new_code_cell(s) for s in sources)]
+    for cell in notebook.cells[1:]:
+        cell.metadata = {"tags": list(tags), "scrolled": True} if tags else {"scrolled": True}
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_a_notebook_is_stored_executed_and_clean(tmp_path):
+    path = _notebook(tmp_path / "a.ipynb", "x = 6\nprint(x)\nprint(7)", "import os; sorted(os.listdir())", "6 * 7")
+    assert run_notebooks.run(path, timeout=60) is None
+    stored = nbformat.read(path, as_version=4)
+    code = stored.cells[1:]
+    assert [cell.execution_count for cell in code] == [1, 2, 3]
+    assert [output.text for output in code[0].outputs] == ["6\n7\n"]
+    assert code[1].outputs[0].data["text/plain"] == "['a.ipynb']"
+    assert stored.metadata == {"kernelspec": run_notebooks.KERNEL, "language_info": {"name": "python"}}
+    assert all(cell.metadata == {} for cell in stored.cells)
+    first = path.read_bytes()
+    assert run_notebooks.run(path, timeout=60) is None
+    assert path.read_bytes() == first, "a second run changes the file"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("1 / 0", "ZeroDivisionError"), ("import sys; print('oh', file=sys.stderr)", "cell 1 writes")]
+)
+def test_a_notebook_that_fails_or_complains_is_left_as_it_was(tmp_path, source, said):
+    path = _notebook(tmp_path / "a.ipynb", source)
+    before = path.read_bytes()
+    assert said in run_notebooks.run(path, timeout=60)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_standard_error_of_an_ignored_cell_is_dropped(tmp_path):
+    path = _notebook(tmp_path / "a.ipynb", "import sys; print('oh', file=sys.stderr)", tags=["nbval-ignore-output"])
+    assert run_notebooks.run(path, timeout=60) is None
+    cell = nbformat.read(path, as_version=4).cells[1]
+    assert cell.outputs == [] and cell.metadata == {"tags": ["nbval-ignore-output"]}
+
+
+def test_lessons_run_before_solutions():
+    names = [path.relative_to(ROOT / "notebooks").as_posix() for path in run_notebooks.all_notebooks()]
+    assert names == sorted(names, key=lambda name: ("/" in name, name))
+
+
+def test_make_test_runs_every_stage_and_fails_when_one_fails(monkeypatch, capfd):
+    def stage(status):
+        return ("made up", [sys.executable, "-c", f"print('ran'); raise SystemExit({status})"])
+
+    monkeypatch.setattr(run_tests, "STAGES", {"one": stage(0), "two": stage(3), "three": stage(0)})
+    assert run_tests.main([]) == 1
+    shown = capfd.readouterr().out
+    assert shown.count("ran") == 3 and "two: FAILED (exit status 3)" in shown
+    assert run_tests.main(["one", "three"]) == 0
+    assert run_tests.main(["four"]) == 2
+
+
+def test_every_test_file_is_run_by_exactly_one_stage():
+    unit = run_tests.STAGES["unit"][1]
+    own = {part.removeprefix("--ignore=") for part in unit if part.startswith("--ignore=")}
+    assert own == {run_tests.STAGES[stage][1][-1] for stage in ("exercises", "browser")}
+    assert "tests" in unit and all((ROOT / name).exists() for name in own)
+
+
+def test_the_stages_start_only_programs_that_exist():
+    for _, command in run_tests.STAGES.values():
+        assert subprocess.run([*command[:3], "--version"], capture_output=True).returncode == 0, command

@@ -1,0 +1,62 @@
+"""Run the checks of ``make test``, one stage after the other, and say how long each took.
+
+    python tools/run_tests.py [lint] [unit] [notebooks] [exercises] [browser]
+
+All stages run even when one fails, so that one run tells everything. One
+process at a time: the models use all cores by themselves.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST = [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=5"]
+NBVAL = [
+    "--nbval",
+    "--nbval-current-env",
+    "--nbval-sanitize-with=tests/nbval_sanitize.cfg",
+    "--nbval-cell-timeout=300",
+]
+
+#: Stage name → what it is called, command.
+STAGES = {
+    "lint": ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
+    "unit": (
+        "unit tests",
+        [*PYTEST, "tests", "--ignore=tests/test_exercises.py", "--ignore=tests/test_browser.py"],
+    ),
+    "notebooks": ("notebooks, compared with what is committed", [*PYTEST, *NBVAL, "notebooks"]),
+    "exercises": ("exercises and quizzes", [*PYTEST, "tests/test_exercises.py"]),
+    "browser": ("the first lesson in a browser", [*PYTEST, "tests/test_browser.py"]),
+}
+
+
+def run(stage: str) -> tuple[int, float]:
+    """Run one stage; its exit status and its seconds."""
+    title, command = STAGES[stage]
+    print(f"\n==> {stage}: {title}", flush=True)
+    start = time.perf_counter()
+    status = subprocess.run(command, cwd=ROOT).returncode
+    seconds = time.perf_counter() - start
+    print(f"==> {stage}: {'ok' if status == 0 else f'FAILED (exit status {status})'} in {seconds:.0f} s", flush=True)
+    return status, seconds
+
+
+def main(wanted: list[str]) -> int:
+    """Run the wanted stages, all of them when none is named; 0 when all passed."""
+    unknown = [stage for stage in wanted if stage not in STAGES]
+    if unknown:
+        print(f"There is no stage {unknown[0]!r}; choose from {', '.join(STAGES)}.", file=sys.stderr)
+        return 2
+    results = {stage: run(stage) for stage in wanted or STAGES}
+    print("\nStage        seconds  result")
+    for stage, (status, seconds) in results.items():
+        print(f"{stage:<11} {seconds:>8.0f}  {'ok' if status == 0 else 'FAILED'}")
+    print(f"{'together':<11} {sum(seconds for _, seconds in results.values()):>8.0f}")
+    return int(any(status for status, _ in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
