@@ -100,9 +100,11 @@ def variant_classes(tokenizer, vocabulary_size: int) -> np.ndarray:
 
     A token of white space alone stays a class of its own.
     """
+    # Asking a tokenizer for its length takes a millisecond: too slow for every token of a large vocabulary.
+    known = min(len(tokenizer), vocabulary_size)
     classes, numbers = np.empty(vocabulary_size, dtype=np.int64), {}
     for i in range(vocabulary_size):
-        text = tokenizer.decode([i]) if i < len(tokenizer) else f"<unused {i}>"
+        text = tokenizer.decode([i]) if i < known else f"<unused {i}>"
         if "\ufffd" in text:
             text = f"<{tokenizer.convert_ids_to_tokens(i)}>"
         classes[i] = numbers.setdefault(text.strip().casefold() or text, len(numbers))
@@ -133,9 +135,7 @@ def local_alignment(ranked: np.ndarray, surface: Sequence[np.ndarray], classes: 
     return np.array([np.isin(top, s).sum() / len(s) for top, s in zip(tops, own, strict=True)])
 
 
-def global_alignment(
-    ranked: np.ndarray, surface: Sequence[np.ndarray], classes: np.ndarray | None = None
-) -> float:
+def global_alignment(ranked: np.ndarray, surface: Sequence[np.ndarray], classes: np.ndarray | None = None) -> float:
     """Global alignment rate of a data set: ``GAR = |∪_i (T_i ∩ T̂_i^{|T_i|})| / |∪_i T_i|``.
 
     A token counts once, however many texts it is found in; so function words that fit every text

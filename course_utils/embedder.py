@@ -188,7 +188,7 @@ class Embedder:
             self.backbone.using(self.spec.adapter_paths()),
             torch.inference_mode(),
         ):
-            for rows in _batches([len(e.ids) for e in encodings], batch_tokens):
+            for rows in length_batches([len(e.ids) for e in encodings], batch_tokens):
                 batch = [encodings[i] for i in rows]
                 result[rows] = self.forward(batch, padding_side).float().cpu().numpy()
                 bar.update(len(rows))
@@ -315,8 +315,11 @@ def _one_each(instruction: str | Sequence[str | None] | None, n: int) -> list[st
     return list(instruction)
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Positions of similar length together, so that little padding is computed; longest first."""
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Positions of similar length together, so that little padding is computed; longest first.
+
+    A batch holds at most ``batch_tokens`` tokens, padding included, or a single longer text.
+    """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):

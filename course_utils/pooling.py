@@ -49,7 +49,7 @@ POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 def _weighted(hidden: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     weights = weights.to(hidden.dtype)
     weights = weights / weights.sum(dim=1, keepdim=True)
-    return torch.einsum("ntd,nt->nd", hidden, weights)
+    return (hidden * weights[:, :, None]).sum(dim=1)  # not a matrix product: autocast would round it
 
 
 def _checked(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

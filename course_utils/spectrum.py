@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from course_utils.evaluation import Interval, bootstrap_rows
+from course_utils.evaluation import Interval
 
 #: Rows of the unembedding matrix that are turned into float64 at a time.
 _CHUNK_ROWS = 16_384
@@ -125,52 +125,72 @@ def variation(before: np.ndarray, after: np.ndarray, directions: np.ndarray) -> 
     return (after - before) @ np.atleast_2d(directions).T
 
 
-def variation_intervals(
-    changes: np.ndarray, n_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``v_j`` with a percentile bootstrap interval over texts: values, lower and upper ends, each ``[r]``.
+@dataclass(frozen=True)
+class Variation:
+    """The mean movement along each component and how sure we are of it.
 
-    ``changes`` is what :func:`variation` returns. All components are resampled with the same texts; each
-    column agrees with :func:`course_utils.evaluation.bootstrap` for the same seed. The directions stay
-    fixed, so the interval speaks of other texts, not of another ``u_j``.
+    Attributes:
+        v: ``v_j``, the mean over texts, ``[r]``.
+        low, high: ends of its bootstrap interval, each ``[r]``.
+        share: ``v_1² / Σ_j v_j²``: with all d components the part of the first in the squared length of
+            the mean movement, with its interval.
+    """
+
+    v: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    share: Interval
+
+    @property
+    def first(self) -> Interval:
+        """``v_1`` with its interval."""
+        return self[0]
+
+    @property
+    def largest_other(self) -> int:
+        """Position j (from 0) of the largest ``|v_j|`` after the first component."""
+        return 1 + int(np.abs(self.v[1:]).argmax())
+
+    def __getitem__(self, j: int) -> Interval:
+        return Interval(float(self.v[j]), float(self.low[j]), float(self.high[j]))
+
+
+def summarise_variation(
+    changes: np.ndarray, n_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Variation:
+    """``v_j`` and the first component's share with percentile bootstrap intervals over texts.
+
+    ``changes [n, r]`` is what :func:`variation` returns. All components are resampled with the same texts;
+    each column agrees with :func:`course_utils.evaluation.bootstrap` for the same seed. The directions stay
+    fixed, so an interval speaks of other texts, not of other ``u_j``.
 
     Raises:
-        ValueError: not ``[n, r]``, NaN, or a nonsensical setting.
+        ValueError: not ``[n, r]`` with n, r >= 2, NaN, a nonsensical setting, or texts that did not move at all.
     """
     changes = _checked(changes, "changes")
-    n = len(changes)
-    if n < 2 or n_resamples < 1 or not 0 < confidence < 1:
+    n, r = changes.shape
+    if n < 2 or r < 2 or n_resamples < 1 or not 0 < confidence < 1:
         raise ValueError(
-            f"need two texts, n_resamples >= 1 and 0 < confidence < 1; got {n}, {n_resamples} and {confidence}"
+            f"need two texts, two components, n_resamples >= 1 and 0 < confidence < 1; "
+            f"got {n}, {r}, {n_resamples} and {confidence}"
         )
+    v = changes.mean(axis=0)
+    if not v.any():
+        raise ValueError("the embeddings did not move: v is zero, and no component has a share in it")
     rng = np.random.default_rng(seed)
     # How often each text was drawn; one matrix product then gives the means of all components.
     counts = np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(n_resamples)])
     means = counts @ changes / n
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return changes.mean(axis=0), low, high
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(means, ends, axis=0)
+    shares = means[:, 0] ** 2 / (means**2).sum(axis=1)
+    share = Interval(float(v[0] ** 2 / (v**2).sum()), *(float(x) for x in np.quantile(shares, ends)))
+    return Variation(v, low, high, share)
 
 
-def first_share(changes: np.ndarray) -> float:
-    """Share of the first component in the mean change, ``v_1² / Σ_j v_j²``; ``changes`` is ``[n, r]``.
-
-    With all d components it is the share of ``|v|²``, the squared length of the mean change.
-
-    Raises:
-        ValueError: NaN, or a mean change that is zero.
-    """
-    squares = _checked(changes, "changes").mean(axis=0) ** 2
-    if squares.sum() == 0:
-        raise ValueError("the embeddings did not move: v is zero, and so there is no share of it")
-    return float(squares[0] / squares.sum())
-
-
-def first_share_interval(changes: np.ndarray, n_resamples: int = 1000, seed: int = 0) -> Interval:
-    """:func:`first_share` with a percentile bootstrap interval over texts."""
-    return bootstrap_rows(np.asarray(changes), statistic=first_share, n_resamples=n_resamples, seed=seed)
-
-
-def split_logits(embedding: np.ndarray, direction: np.ndarray, unembedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_logits(
+    embedding: np.ndarray, direction: np.ndarray, unembedding: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Split every token's logit into the part of the first component and the rest, each ``[V]``.
 
     ``E_g h = E_g u (uᵀh) + E_g (h − u uᵀh)``; exact, because the output layer is linear.

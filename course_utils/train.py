@@ -23,7 +23,17 @@ from course_utils import datasets, recipes, registry
 from course_utils.alignment import global_alignment, hits, special_ids, surface_tokens, top_tokens
 from course_utils.evaluation import cosine, spearman
 from course_utils.spectrum import components, variation
-from course_utils.training import Run, load_checkpoint, precision, prepare, save_adapter, save_checkpoint, start, train
+from course_utils.training import (
+    Run,
+    embed,
+    load_checkpoint,
+    precision,
+    prepare,
+    save_adapter,
+    save_checkpoint,
+    start,
+    train,
+)
 
 
 class Probe:
@@ -65,12 +75,7 @@ class Probe:
 
     def _embed(self, run: Run, texts: Sequence[str]) -> np.ndarray:
         with precision(run), torch.no_grad():
-            encodings = prepare(run.embedder, texts, None, None, run.recipe.max_tokens)
-            order = np.argsort([len(e.ids) for e in encodings])
-            out = np.empty((len(texts), run.embedder.unembedding.shape[1]), dtype=np.float32)
-            for rows in np.array_split(order, max(1, len(order) // 64)):
-                out[rows] = run.embedder.forward([encodings[i] for i in rows]).float().numpy()
-        return out
+            return embed(run.embedder, prepare(run.embedder, texts, None, None, run.recipe.max_tokens)).numpy()
 
 
 def probe_steps(total: int, every: int = 40) -> set[int]:

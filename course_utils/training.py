@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from course_utils import recipes, registry, store
-from course_utils.embedder import Backbone, Embedder, Encoding
+from course_utils.embedder import Backbone, Embedder, Encoding, length_batches
 from course_utils.recipes import Example, Recipe, Stage
 
 #: Every linear layer of a Llama-like block.
@@ -49,7 +49,8 @@ def info_nce(
         same: bool ``[n, n + m]``; True where candidate ``c`` must not count against anchor ``i``.
     """
     candidates = positives if negatives is None else torch.cat([positives, negatives])
-    scores = normalize(anchors, dim=1) @ normalize(candidates, dim=1).T / temperature
+    with torch.autocast(anchors.device.type, enabled=False):  # cosines divided by τ need all their digits
+        scores = normalize(anchors, dim=1) @ normalize(candidates, dim=1).T / temperature
     if same is not None:
         scores = scores.masked_fill(same, -torch.inf)
     return cross_entropy(scores, torch.arange(len(anchors), device=scores.device))
@@ -67,14 +68,12 @@ def false_negatives(batch: Sequence[Example], n_negatives: int) -> torch.Tensor:
 
 def contrastive_loss(embedder: Embedder, batch: Sequence[Example], temperature: float, max_tokens: int) -> torch.Tensor:
     """InfoNCE of one batch. Anchors are queries and positives passages for embedders that mark them."""
-    anchors = embedder.forward(
-        prepare(embedder, [e.anchor for e in batch], [e.instruction for e in batch], "query", max_tokens)
-    )
     hard = [e for e in batch if e.negative]
+    anchors = prepare(embedder, [e.anchor for e in batch], [e.instruction for e in batch], "query", max_tokens)
     others = [e.positive for e in batch] + [e.negative for e in hard]
     instructions = [e.positive_instruction for e in batch] + [e.positive_instruction for e in hard]
-    candidates = embedder.forward(prepare(embedder, others, instructions, "passage", max_tokens))
-    positives, negatives = candidates[: len(batch)], candidates[len(batch) :]
+    embeddings = embed(embedder, anchors + prepare(embedder, others, instructions, "passage", max_tokens))
+    anchors, positives, negatives = embeddings.tensor_split([len(batch), 2 * len(batch)])
     return info_nce(anchors, positives, negatives, temperature, false_negatives(batch, len(hard)))
 
 
@@ -112,6 +111,14 @@ def next_token_loss(embedder: Embedder, texts: Sequence[str], max_tokens: int) -
 def token_states(embedder: Embedder, encodings: Sequence[Encoding]) -> torch.Tensor:
     """Final hidden state of every token, ``[n, longest, d]``, padded on the right."""
     return embedder.forward(encodings, pooled=False)
+
+
+def embed(embedder: Embedder, encodings: Sequence[Encoding], batch_tokens: int = 1024) -> torch.Tensor:
+    """Differentiable embeddings ``[n, d]``, computed in pieces of similar length to save padding."""
+    pieces = list(length_batches([len(e.ids) for e in encodings], batch_tokens))
+    embeddings = torch.cat([embedder.forward([encodings[i] for i in piece]) for piece in pieces])
+    order = torch.tensor([i for piece in pieces for i in piece])
+    return embeddings[order.argsort()]
 
 
 def prepare(embedder: Embedder, texts, instructions, role, max_tokens: int) -> list[Encoding]:

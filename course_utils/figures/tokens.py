@@ -94,7 +94,7 @@ def token_table(
         ValueError: lengths that differ, or an unknown kind.
     """
     _same_length(names=names, tokens=tokens, token_kinds=token_kinds)
-    cell = 'style="text-align:left;vertical-align:top"'
+    cell = 'style="text-align:left;vertical-align:baseline"'
     rows = "".join(
         f'<tr><th scope="row" {cell}>{html.escape(name)}</th><td {cell}>{chips(row, row_kinds)}</td></tr>'
         for name, row, row_kinds in zip(names, tokens, token_kinds, strict=True)
@@ -125,7 +125,8 @@ def token_bars(
         label.set(parse_math=False, fontweight="bold" if kind == "surface" else "normal")
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set(title=title, xlabel=xlabel, ylabel="token (best first)")
+    axes.set(xlabel=xlabel, ylabel="token (best first)")
+    axes.set_title(title, parse_math=False)
     handles = [Patch(facecolor=_BAR[k], hatch=_HATCH[k], edgecolor="white", label=KINDS[k]) for k in KINDS]
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
@@ -160,7 +161,7 @@ def token_grid(
         shapes = f"{np.shape(tokens)}, {values.shape}, {np.shape(token_kinds)} and {len(row_names)}"
         raise ValueError(f"tokens, values and token_kinds must be [rows, k], row_names [rows]; got {shapes}")
     figure, axes = plt.subplots(figsize=(1.5 + 1.35 * values.shape[1], 1.3 + 0.27 * len(values)))
-    sns.heatmap(values, ax=axes, cmap=SEQUENTIAL, cbar_kws={"label": value_label}, linewidths=0.5)
+    sns.heatmap(values, ax=axes, cmap=SEQUENTIAL, cbar_kws={"label": value_label, "pad": 0.02}, linewidths=0.5)
     middle = (values.min() + values.max()) / 2
     for row, column in np.ndindex(values.shape):
         kind = _known(token_kinds[row][column])
@@ -175,7 +176,8 @@ def token_grid(
             axes.add_patch(frame).set_edgecolor(PALETTE[1])
     axes.set_yticks(np.arange(len(values)) + 0.5, row_names, rotation=0)
     axes.set_xticks(np.arange(values.shape[1]) + 0.5, range(1, values.shape[1] + 1))
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, parse_math=False)
     return figure
 
 

@@ -1,0 +1,5 @@
+"""Explorers: widgets to type and drag in. Each wraps a function that returns HTML or a figure.
+
+One module per subject. A lesson shows the widget and, below it, a plain call of
+the same function, so that a printed page loses nothing.
+"""
