@@ -179,8 +179,10 @@ def _checked(ranked: np.ndarray, surface: Sequence[np.ndarray], k: int) -> np.nd
     ranked = np.asarray(ranked)
     if ranked.ndim != 2 or len(ranked) != len(surface):
         raise ValueError(f"ranked must be [n, k] with one row per text; got {ranked.shape} for {len(surface)} texts")
-    if k > ranked.shape[1]:
-        raise ValueError(f"k={k}, but only {ranked.shape[1]} aligned tokens are ranked")
+    if not len(ranked):
+        raise ValueError("no texts: the measures need at least one")
+    if not 1 <= k <= ranked.shape[1]:
+        raise ValueError(f"k={k}, but {ranked.shape[1]} aligned tokens are ranked")
     empty = [i for i, s in enumerate(surface) if len(s) == 0]
     if empty:
         raise ValueError(f"no surface tokens in text(s) {empty[:5]}")

@@ -141,7 +141,8 @@ def card(name: str, record: dict, scores: dict) -> str:
         )
     lines += ["", f"## Scores ({scores['dtype']})", "", "| measure | trained | origin |", "|---|---|---|"]
     for key, value in aligned["trained"].items():
-        lines.append(f"| {key}, {N_SENTENCES} Wikipedia sentences | {value:.3g} | {aligned['origin'][key]:.3g} |")
+        shown = [f"{x:.3f}" if isinstance(x, float) else str(x) for x in (value, aligned["origin"][key])]
+        lines.append(f"| {key}, {N_SENTENCES} Wikipedia sentences | {shown[0]} | {shown[1]} |")
     for key, value in scores.items():
         if isinstance(value, float):
             lines.append(f"| {key} | {value:.3f} | |")

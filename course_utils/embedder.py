@@ -10,10 +10,9 @@ two steps, :meth:`Embedder.forward` the last two, :meth:`Embedder.encode` loops
 over batches.
 """
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +53,7 @@ class Backbone:
         dtype: str = "float32",
         device: str | None = None,
         remote_code: bool = False,
-        attention: str = "sdpa",
+        attention: str | None = None,
     ):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -71,14 +70,20 @@ class Backbone:
         self.causal.requires_grad_(False)
         self.transformer = self.causal.base_model
         self._peft = None
+        self._attached: dict[tuple[str, int], str] = {}
 
     @property
     def unembedding(self) -> torch.Tensor:
         """The output layer's matrix ``E_g``, ``[V, d]``."""
         return self.causal.get_output_embeddings().weight
 
-    def attach(self, adapter: Path | str) -> None:
+    def attach(self, adapter: Path | str) -> str:
         """Put a LoRA adapter (folder or hub id) on the model, switched off until :meth:`using` names it.
+
+        An adapter that has been written again since is read again.
+
+        Returns:
+            The name by which PEFT knows it.
 
         Raises:
             FileNotFoundError: no adapter there.
@@ -87,35 +92,62 @@ class Backbone:
         from peft import PeftConfig, get_peft_model
         from peft.utils import load_peft_weights, set_peft_model_state_dict
 
-        key = _adapter_key(adapter)
-        if self._peft is not None and key in self._peft.peft_config:
-            return
+        key = (str(adapter), _last_change(adapter))
+        if key in self._attached:
+            return self._attached[key]
         _check_adapter(adapter, self)
         config = PeftConfig.from_pretrained(str(adapter))
         config.inference_mode = True
+        config.base_model_name_or_path = self.causal.name_or_path  # only the hash says whether it is the right one
         weights = load_peft_weights(str(adapter), device="cpu")
+        before, name = self._switched_on(), f"adapter{len(self._attached)}"
         if self._peft is None:
-            self._peft = get_peft_model(self.causal, config, adapter_name=key)
+            self._peft = get_peft_model(self.causal, config, adapter_name=name)
         else:
-            self._peft.add_adapter(key, config)
-        result = set_peft_model_state_dict(self._peft, _causal_keys(weights, self.causal), adapter_name=key)
-        if result.unexpected_keys:
-            raise ValueError(f"{adapter} does not fit {self.source}: no place for {result.unexpected_keys[:3]}")
-        self._peft.requires_grad_(False)
+            self._peft.add_adapter(name, config)
+        result = set_peft_model_state_dict(self._peft, _causal_keys(weights, self.causal), adapter_name=name)
+        self._switch_on(*before)  # PEFT switches a new adapter on
+        left = result.unexpected_keys + [k for k in result.missing_keys if f".{name}." in k]
+        if left:
+            self._peft.delete_adapter(name)
+            raise ValueError(f"{adapter} does not fit {self.source}: no place, or no weights, for {left[:3]}")
+        self._attached[key] = name
+        return name
 
     @contextmanager
     def using(self, adapters: Sequence[Path | str]) -> Iterator[None]:
-        """Run the model with these adapters switched on and all others off."""
-        for adapter in adapters:
-            self.attach(adapter)
-        if self._peft is not None:
-            layers = self._peft.base_model
-            if adapters:
-                layers.enable_adapter_layers()
-                layers.set_adapter([_adapter_key(a) for a in adapters], inference_mode=True)
-            else:
-                layers.disable_adapter_layers()
-        yield
+        """Run the model with these adapters switched on and all others off; afterwards it is as it was."""
+        names = tuple(self.attach(adapter) for adapter in adapters)
+        before = self._switched_on()
+        if before[0] == names:
+            yield
+            return
+        self._switch_on(names)
+        try:
+            yield
+        finally:
+            self._switch_on(*before)
+
+    def _switched_on(self) -> tuple[tuple[str, ...], bool]:
+        """Names of the adapters that are on, and whether they are being trained: one layer speaks for all."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        modules = self._peft.modules() if self._peft is not None else ()
+        layer = next((m for m in modules if isinstance(m, BaseTunerLayer)), None)
+        if layer is None or layer.disable_adapters:
+            return (), False
+        trained = any(p.requires_grad for name, p in layer.named_parameters() if "lora_" in name)
+        return tuple(layer.active_adapters), trained
+
+    def _switch_on(self, names: tuple[str, ...], trained: bool = False) -> None:
+        if self._peft is None:
+            return
+        layers = self._peft.base_model
+        if names:
+            layers.enable_adapter_layers()
+            layers.set_adapter(list(names), inference_mode=not trained)
+        else:
+            layers.disable_adapter_layers()
 
 
 class Embedder:
@@ -130,7 +162,8 @@ class Embedder:
     def __init__(self, spec: EmbedderSpec, backbone: Backbone, attach: bool = True):
         self.spec, self.backbone = spec, backbone
         self.unembedding = backbone.unembedding
-        if not attach:  # in training the adapter is not a file yet
+        self._attach = attach
+        if not attach:  # in training the adapter is not a file yet: whatever is on the backbone is used
             return
         missing = spec.missing_adapters()
         if missing:
@@ -141,8 +174,8 @@ class Embedder:
             )
         if spec.output_layer and spec.output_layer != spec.backbone:
             self.unembedding = Backbone(spec.output_layer, device=backbone.device).unembedding
-        with backbone.using(spec.adapter_paths()):
-            pass  # a damaged adapter is refused here rather than at the first text
+        for adapter in spec.adapter_paths():
+            backbone.attach(adapter)  # a damaged one is refused here rather than at the first text
 
     def __repr__(self) -> str:
         return f"Embedder({self.spec.name!r}, d={self.unembedding.shape[1]}, V={self.unembedding.shape[0]})"
@@ -185,7 +218,7 @@ class Embedder:
         show = len(encodings) >= 200 if progress is None else progress
         with (
             tqdm(total=len(encodings), desc=self.spec.name, disable=not show, leave=False) as bar,
-            self.backbone.using(self.spec.adapter_paths()),
+            self._own_adapters(),
             torch.inference_mode(),
         ):
             for rows in length_batches([len(e.ids) for e in encodings], batch_tokens):
@@ -226,16 +259,20 @@ class Embedder:
         """
         ids, real, pool = _pad(encodings, padding_side, self.backbone.device)
         positions = (real.cumsum(dim=1) - 1).clamp(min=0)
-        hidden = self.backbone.transformer(
-            input_ids=ids,
-            attention_mask=_attention(real, self.spec.bidirectional, self.backbone),
-            position_ids=positions,
-            use_cache=False,
-        ).last_hidden_state  # the library has already applied the final norm
+        with self._own_adapters():
+            hidden = self.backbone.transformer(
+                input_ids=ids,
+                attention_mask=_attention(real, self.spec.bidirectional, self.backbone),
+                position_ids=positions,
+                use_cache=False,
+            ).last_hidden_state  # the library has already applied the final norm
         if not pooled:
             return hidden
         embeddings = POOLINGS[self.spec.pooling](hidden.float(), pool)
         return torch.nn.functional.normalize(embeddings, dim=1) if self.spec.normalize else embeddings
+
+    def _own_adapters(self):
+        return self.backbone.using(self.spec.adapter_paths()) if self._attach else nullcontext()
 
     def _tokenise(self, wrapped: list[tuple[str, int, int]]) -> list[Encoding]:
         if not wrapped:
@@ -257,7 +294,7 @@ class Embedder:
         """Cut the text, not the prompt, so that everything fits into ``max_tokens``."""
         frame = len(self._tokenise([self.spec.prompt.wrap("a", instruction, role)])[0].ids)
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        for room in range(max_tokens - frame + 1, 0, -1):
+        for room in range(min(len(offsets), max_tokens - frame + 1), 0, -1):
             encoding = self._tokenise([self.spec.prompt.wrap(text[: offsets[room - 1][1]], instruction, role)])[0]
             if len(encoding.ids) <= max_tokens:
                 return encoding
@@ -360,9 +397,10 @@ def _attention(real: torch.Tensor, bidirectional: bool, backbone: Backbone) -> t
     return blocked[:, None, None, :].expand(-1, 1, real.shape[1], -1)
 
 
-def _adapter_key(adapter: Path | str) -> str:
-    """A name that PEFT accepts: module names may hold no dots."""
-    return str(adapter).replace(".", "_").replace(os.sep, "_")
+def _last_change(adapter: Path | str) -> int:
+    """When a local adapter was written, in nanoseconds; 0 for a hub id."""
+    file = Path(adapter) / "adapter_model.safetensors"
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def _causal_keys(weights: dict[str, torch.Tensor], causal) -> dict[str, torch.Tensor]:
@@ -376,10 +414,11 @@ def _causal_keys(weights: dict[str, torch.Tensor], causal) -> dict[str, torch.Te
 def _check_adapter(adapter: Path | str, backbone: Backbone) -> None:
     """Refuse an adapter that is absent or was trained on other weights."""
     folder = Path(adapter)
-    if isinstance(adapter, Path) and not (folder / "adapter_config.json").exists():
+    local = isinstance(adapter, Path) or folder.is_absolute() or folder.is_dir()
+    if local and not (folder / "adapter_config.json").exists():
         raise FileNotFoundError(f"no adapter in {folder}: adapter_config.json is missing")
     recorded = folder / "training.json"
-    if recorded.exists() and backbone.source in registry.STORED:
+    if recorded.exists() and Path(backbone.folder).is_dir():
         import json
 
         expected = json.loads(recorded.read_text(encoding="utf-8"))["backbone_sha256"]

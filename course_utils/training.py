@@ -151,7 +151,9 @@ def start(recipe: Recipe, dtype: str = "bfloat16", compiled: bool = False, adapt
     config = LoraConfig(
         r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, lora_dropout=0.0, target_modules=LORA_TARGETS
     )
-    peft = get_peft_model(backbone.causal, config, adapter_name=adapter)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        peft = get_peft_model(backbone.causal, config, adapter_name=adapter)
     backbone._peft = peft
     parameters = {name: p for name, p in peft.named_parameters() if p.requires_grad}
     for p in parameters.values():

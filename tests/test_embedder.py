@@ -159,7 +159,9 @@ def test_bidirectional_agrees_with_one_text_at_a_time(folders, family):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("pooling, theirs", [("mean",) * 2, ("weighted_mean", "weightedmean"), ("last_token", "lasttoken")])
+@pytest.mark.parametrize(
+    "pooling, theirs", [("mean", "mean"), ("weighted_mean", "weightedmean"), ("last_token", "lasttoken")]
+)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_agrees_with_sentence_transformers(folders, family, pooling, theirs):
     result = load(folders[family, False], pooling=pooling).encode(TEXTS)
@@ -212,14 +214,12 @@ def test_only_bidirectional_attention_sees_what_follows(folders, family, texts):
     for bidirectional in (False, True):
         made = load(folders[family, False], bidirectional=bidirectional)
         first, second = made.prepare(ends)
-        assert first.ids[:-1] != second.ids[:-1] or first.ids[-1] != second.ids[-1]
-        same = min(len(first.ids), len(second.ids))
-        common = next(t for t in range(same) if first.ids[t] != second.ids[t])
+        common = next(t for t, (a, b) in enumerate(zip(first.ids, second.ids, strict=False)) if a != b)
         assert common > 0
         with torch.inference_mode():  # every text alone or, with 2, beside a longer one, so that there is padding
             beside = made.prepare([TEXTS[0]])[: texts - 1]
             a, b = (made.forward([e, *beside], pooled=False)[0, :common] for e in (first, second))
-        assert (np.abs(a - b).max() > 1e-3) == bidirectional
+        assert ((a - b).abs().max().item() > 1e-3) == bidirectional
 
 
 def test_batches_hold_everything_once_and_no_more_than_allowed():
@@ -233,6 +233,7 @@ def test_batches_hold_everything_once_and_no_more_than_allowed():
 
 def test_progress_bar_on_long_work_only(llama, capsys):
     made = load(llama)
+    capsys.readouterr()  # loading has a bar of its own
     made.encode(TEXTS)
     assert capsys.readouterr().err == ""
     made.encode(TEXTS * 23)
@@ -314,10 +315,8 @@ def test_forward_uses_the_embedders_own_adapter_and_leaves_the_model_as_it_was(p
         before = origin.backbone.transformer(torch.tensor([ids[0].ids])).last_hidden_state
         changed = trained.forward(ids, pooled=False)
         np.testing.assert_array_equal(origin.forward(ids, pooled=False), before)
-        np.testing.assert_array_equal(
-            origin.backbone.transformer(torch.tensor([ids[0].ids])).last_hidden_state, before
-        )
-    assert np.abs(changed - before).max() > 0.1
+        np.testing.assert_array_equal(origin.backbone.transformer(torch.tensor([ids[0].ids])).last_hidden_state, before)
+    assert (changed - before).abs().max() > 0.1
 
 
 def test_an_adapter_written_again_is_read_again(llama, tmp_path):
@@ -334,7 +333,7 @@ def test_an_adapter_written_again_is_read_again(llama, tmp_path):
 def test_an_adapter_of_other_weights_is_refused(pocket):
     load("smol-sgpt-nli")
     tiny.save(pocket / "smollm2", "llama", bos=True, seed=6)
-    with pytest.raises(ValueError, match=r"smol-sgpt-nli was trained on a backbone with sha256 \w{12}….*smollm2 here has"):
+    with pytest.raises(ValueError, match=r"smol-sgpt-nli was trained on a backbone with sha256 \w{12}….*but smollm2"):
         load("smol-sgpt-nli")
     load("smol-eol")  # needs no adapter
 
@@ -350,7 +349,7 @@ def test_an_adapter_of_another_folder_is_refused(llama, tmp_path):
 
 
 def test_a_missing_adapter_is_named(pocket):
-    with pytest.raises(FileNotFoundError, match=r"smol-grit needs the adapter smol-grit.*course_utils\.train smol-grit"):
+    with pytest.raises(FileNotFoundError, match=r"needs the adapter smol-grit.*course_utils\.train smol-grit"):
         load("smol-grit")
     with pytest.raises(FileNotFoundError, match="smol-sgpt-nli, smol-eol, gemma-eol, smol-llm2vec"):
         load("smol-grit")  # what is there is listed
@@ -417,26 +416,27 @@ def test_long_texts_are_cut_with_a_warning_and_keep_the_prompt(llama):
     made = load(llama, pooling="last_token", prompt=prompts.ONE_WORD)
     long = " ".join(["parrots"] * 300)
     frame = len(made.tokenizer('This sentence : "a" means in one word:"')["input_ids"]) - 1
-    with pytest.warns(UserWarning, match=r"2 of 4 texts were cut to 90 tokens \(first at position 1\); raise max_tokens"):
+    with pytest.warns(UserWarning, match=r"2 of 4 texts were cut to 90 tokens \(first at position 1\)"):
         encodings = made.prepare(["A man", long, "Rain", long], max_tokens=90)
     assert len(encodings[0].ids) < 90 and len(encodings[1].ids) == 90
     kept = made.tokenizer.decode(encodings[1].ids)
     assert kept.startswith('This sentence : "parrots parrots') and kept.endswith('" means in one word:"')
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(made.prepare([long])[0].ids) > 300  # nothing to report below the limit
-    with pytest.raises(ValueError, match=f"max_tokens={frame} leaves no room for the text: the prompt alone takes {frame}"):
+        assert len(made.prepare([long], max_tokens=1000)[0].ids) > 300  # nothing to report below the limit
+    with pytest.raises(ValueError, match=f"max_tokens={frame} leaves no room.* prompt alone takes {frame}"):
         made.encode([long], max_tokens=frame)
 
 
-def test_cutting_never_yields_more_than_the_text(llama):
-    """Prompt and text may share tokens, so the text can have fewer tokens than there seems to be room for."""
-    made = load(llama, prompt=prompts.Prompt(prefix="This sentence a", suffix="a"))
-    for text in TEXTS:
+def test_cutting_where_prompt_and_text_share_tokens(llama):
+    """Around "a" this prompt makes one token, "Parrots"; around other texts it takes more than it seemed to."""
+    made = load(llama, prompt=prompts.Prompt(prefix="P", suffix="rrots"))
+    assert len(made.prepare(["a"])[0].ids) == 1
+    for text in [text for text in TEXTS if " " in text]:
         whole = made.prepare([text])[0].ids
-        for room in range(len(whole) - 3, len(whole)):
-            with pytest.warns(UserWarning, match="1 of 1 texts were cut"):
-                assert len(made.prepare([text], max_tokens=room)[0].ids) <= room
+        with pytest.warns(UserWarning, match="1 of 1 texts were cut"):
+            cut = made.prepare([text], max_tokens=len(whole) - 1)[0].ids
+        assert 1 < len(cut) < len(whole)
 
 
 def test_an_embedder_knows_its_parts(llama):

@@ -22,7 +22,7 @@ SENTENCES = [
     "I do not like apples.",
     "What diseases are parrots prone to?",
     'She said "maybe" and left.',
-    "The old bridge over the river was rebuilt after the flood; it is the longest of the country, and ships pass below.",
+    "The old bridge over the river was rebuilt after the flood; it is the longest of the country, and ships pass.",
     "YMCA in South Australia",
     "Rain, rain and rain",
 ]
@@ -86,7 +86,9 @@ def model(family: str, seed: int = 0, tied: bool = True):
     raise ValueError(f"no tiny model of family {family!r}; choose from {FAMILIES}")
 
 
-def save(folder: Path, family: str = "llama", *, bos: bool = False, head: bool = True, seed: int = 0, tied: bool = True):
+def save(
+    folder: Path, family: str = "llama", *, bos: bool = False, head: bool = True, seed: int = 0, tied: bool = True
+):
     """Save a tiny model with its tokenizer and return the folder's name, as a reader would type it.
 
     With ``head=False`` only the transformer is saved, as embedders of the paper are on the hub.

@@ -25,7 +25,9 @@ def last_real(answer):
     expected = [hidden[0, 4], hidden[1, 2], hidden[2, 4]]
     for row, (padding, wanted) in enumerate(zip(("no", "right", "left"), expected, strict=True)):
         if not np.allclose(found[row], wanted):
-            return f"the text with {padding} padding: expected the state {wanted.tolist()}, yours is {found[row].tolist()}"
+            return (
+                f"the text with {padding} padding: expected the state {wanted.tolist()}, yours is {found[row].tolist()}"
+            )
     return right("a 1 in the mask says where a text ends, the last column does not")
 
 

@@ -1,0 +1,264 @@
+"""Recipes and training data: what is wrong is said before training starts, with file and line."""
+
+import json
+from collections import Counter
+
+import pytest
+import tiny
+
+from course_utils import recipes, registry
+from course_utils.recipes import Data, Example, Recipe, Stage
+
+STAGE = '[[stage]]\nobjective = "contrastive"\nsteps = 4\nlearning_rate = 1e-3\nbatch_size = 4\n'
+DATA = '[[data]]\nfile = "a.jsonl"\nform = "triplets"\n'
+ROW = {"anchor": "A man sleeps.", "positive": "A man rests.", "negative": "A man runs."}
+
+
+def write_recipe(folder, head="", stage=STAGE, data=DATA):
+    path = folder / "mine.toml"
+    path.write_text(f'embedder = "smollm2"\n{head}\n{stage}\n{data}', encoding="utf-8")
+    return path
+
+
+def recipe(*data, batch_size=2, seed=0):
+    return Recipe("smollm2", [Stage("contrastive", 4, 1e-3, batch_size)], list(data), seed=seed)
+
+
+# --- Recipes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(recipes.RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipe(path):
+    read = recipes.read(path)
+    assert registry.get(path.stem).adapters == (path.stem,)  # one recipe per adapter, of the same name
+    assert registry.get(read.embedder).backbone == registry.get(path.stem).backbone
+    assert sum(stage.steps for stage in read.stage) > 0
+
+
+def test_every_shipped_adapter_has_a_recipe():
+    needed = {adapter for name in registry.POCKET for adapter in registry.get(name).adapters}
+    assert needed == {path.stem for path in recipes.RECIPES.glob("*.toml")}
+
+
+def test_a_recipe_is_read(tmp_path):
+    read = recipes.read(write_recipe(tmp_path, "seed = 7\nlora_rank = 2"))
+    assert (read.embedder, read.seed, read.lora_rank, read.temperature) == ("smollm2", 7, 2, 0.05)
+    assert read.stage == [Stage("contrastive", 4, 1e-3, 4)] and read.data == [Data("a.jsonl", "triplets")]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"head": "temprature = 0.1"}, r"mine.toml: unknown key 'temprature'; known keys: .*temperature"),
+        ({"stage": STAGE + "rate = 1"}, "mine.toml, stage 1: unknown key 'rate'; known keys: .*learning_rate"),
+        ({"stage": STAGE + STAGE + "rate = 1"}, "mine.toml, stage 2: unknown key 'rate'"),
+        ({"data": DATA + "wieght = 2"}, "mine.toml, data 1: unknown key 'wieght'; known keys: .*weight"),
+        ({"stage": STAGE.replace("contrastive", "triplet")}, "unknown objective 'triplet'; choose from .*mntp"),
+        ({"data": DATA.replace("triplets", "triples")}, "unknown form 'triples' of a.jsonl; choose from .*pairs"),
+        ({"data": DATA.replace("triplets", "labelled")}, "a.jsonl.*'labelled'.*needs.*label"),
+        ({"stage": "[[stage]]\nsteps = 4\nlearning_rate = 1e-3"}, "mine.toml, stage 1: .*objective"),
+        ({"stage": STAGE.replace("4", '"4"')}, "mine.toml, stage 1: steps must be int; got '4'"),
+        ({"stage": STAGE.replace("= 4", "= 0")}, "mine.toml, stage 1: steps must be positive; got 0"),
+        ({"stage": STAGE.replace("1e-3", "-1e-3")}, "mine.toml, stage 1: learning_rate must be positive; got -0.001"),
+        ({"data": DATA + "weight = 0"}, "mine.toml, data 1: weight must be positive; got 0"),
+        ({"stage": ""}, r"needs at least one \[\[stage\]\]"),
+        ({"data": ""}, r"needs at least one .*\[\[data\]\]"),
+        ({"head": "seed = "}, r"mine.toml: .*line 2"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.read(write_recipe(tmp_path, **changes))
+
+
+def test_a_missing_recipe_lists_the_shipped_ones(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no recipe .*smol-gritt.toml; .*smol-grit, smol-llm2vec"):
+        recipes.read(tmp_path / "smol-gritt.toml")
+
+
+# --- Data files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("", r"a.jsonl, line 2: not JSON .*''"),
+        ("{'anchor': 1}", r"a.jsonl, line 2: not JSON"),
+        ('{"anchor": "x", "positive": "y"', r"a.jsonl, line 2: not JSON"),
+        ('{"anchor": "x", "positive": "y"}', r"a.jsonl, line 2: needs a non-empty text under 'negative'"),
+        (json.dumps({**ROW, "positive": "  "}), r"a.jsonl, line 2: needs a non-empty text under 'positive'"),
+        (json.dumps({**ROW, "anchor": 3}), r"a.jsonl, line 2: needs a non-empty text under 'anchor'"),
+        ("[1, 2]", r"a.jsonl, line 2: needs"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, line, message):
+    good = json.dumps(ROW)
+    (tmp_path / "a.jsonl").write_text(f"{good}\n{line}\n{good}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path)
+
+
+def test_a_line_without_any_required_text_must_still_be_an_object(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n[1, 2]\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a.jsonl, line 2: needs"):
+        recipes.read_rows(tmp_path / "a.jsonl", ())
+
+
+def test_missing_and_empty_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a.jsonl does not exist; give its folder with --data"):
+        recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path)
+    (tmp_path / "a.jsonl").write_text("")
+    with pytest.raises(ValueError, match=r"a.jsonl holds no line"):
+        recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path)
+
+
+def test_only_line_feeds_end_a_line(tmp_path):
+    odd = "one\u2028two\u0085three"  # characters that Python's splitlines takes for line ends, and JSON does not
+    tiny.write_jsonl(tmp_path / "a.jsonl", [{**ROW, "anchor": odd}] * 2)
+    (examples,), _ = recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path)
+    assert [e.anchor for e in examples] == [odd, odd]
+
+
+def test_too_few_rows_for_a_batch_are_noticed_at_once(tmp_path):
+    tiny.write_jsonl(tmp_path / "many.jsonl", [ROW] * 9)
+    tiny.write_jsonl(tmp_path / "few.jsonl", [ROW] * 3)
+    wanted = recipe(Data("many.jsonl", "triplets"), Data("few.jsonl", "triplets", weight=1e-9), batch_size=4)
+    with pytest.raises(ValueError, match=r"few.jsonl.* 3 examples.* batch of 4"):
+        recipes.load_examples(wanted, tmp_path)
+
+
+def test_forms(tmp_path):
+    tiny.write_jsonl(tmp_path / "t.jsonl", [ROW] * 2)
+    tiny.write_jsonl(tmp_path / "p.jsonl", [{"query": "who", "positive": "she"}, {"query": "who", "positive": "she"}])
+    tiny.write_jsonl(tmp_path / "a.jsonl", [{"context": "long", "question": "what", "answer": "it"}] * 2)
+    data = [
+        Data("t.jsonl", "triplets", instruction="meaning"),
+        Data("p.jsonl", "pairs", instruction="answer"),
+        Data("a.jsonl", "answers"),
+    ]
+    triplets, pairs, answers = recipes.load_examples(recipe(*data), tmp_path)[0]
+    assert triplets[0] == Example(*ROW.values(), "meaning", "meaning")
+    assert pairs[0] == Example("who", "she", None, "answer", None)  # only the query side is instructed
+    assert answers[0] == Example("long", "it", None, "what", None, group="it")
+
+
+def test_limit_takes_that_many(tmp_path):
+    rows = [{"query": f"q{i}", "positive": f"p{i}"} for i in range(20)]
+    tiny.write_jsonl(tmp_path / "p.jsonl", rows)
+    (few,), _ = recipes.load_examples(recipe(Data("p.jsonl", "pairs", limit=5)), tmp_path)
+    assert len(few) == 5 and len(set(few)) == 5
+
+
+# --- Evaluation text stays out ---------------------------------------------------------------------
+
+HELD_OUT = "In the spring of 1903, the two brothers from Dayton moved their workshop to the coast."
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ("Later THE TWO BROTHERS from dayton -- moved their workshop away.", False),  # eight words, whatever the case
+        ("Later the two brothers from Dayton moved their house away.", True),  # seven words
+        ("Two brothers moved.", True),
+        (HELD_OUT, False),
+        ("Rain and snow", False),  # a short held-out text is held out as a whole
+        ("Rain and snow again", True),
+    ],
+)
+@pytest.mark.parametrize("field", ["anchor", "positive", "negative"])
+def test_overlap_with_evaluation_text_is_left_out(tmp_path, field, text, kept):
+    tiny.write_jsonl(tmp_path / "a.jsonl", [ROW, {**ROW, field: text}, ROW, ROW])
+    data = recipe(Data("a.jsonl", "triplets"))
+    (examples,), dropped = recipes.load_examples(data, tmp_path, [HELD_OUT, "Rain and snow."])
+    assert dropped == {"a.jsonl": int(not kept)}
+    assert (text in {getattr(e, field) for e in examples}) == kept
+    assert len(examples) == 3 + kept
+
+
+def test_shingles():
+    assert recipes.shingles("A b, C! d", 3) == {("a", "b", "c"), ("b", "c", "d")}
+    assert recipes.shingles("A b", 3) == {("a", "b")}
+    assert recipes.shingles(" ... ") == set()
+
+
+# --- Labelled data ---------------------------------------------------------------------------------
+
+
+def labelled_rows():
+    """Three domains of different size with three intents each; one text occurs twice."""
+    sizes = {"bank": 10, "travel": 6, "home": 2}
+    rows = [
+        {"text": f"{domain} {intent} {i}", "domain": domain, "intent": f"{domain}-{intent}"}
+        for domain, n in sizes.items()
+        for intent in "abc"
+        for i in range(n)
+    ]
+    return [*rows, dict(rows[0]), dict(rows[-1]), {"text": "alone", "domain": "home", "intent": "alone"}]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labelled(tmp_path, seed):
+    rows = labelled_rows()
+    tiny.write_jsonl(tmp_path / "l.jsonl", rows)
+    intent = {row["text"]: row["intent"] for row in rows}
+    domain = {row["text"]: row["domain"] for row in rows}
+    data = Data("l.jsonl", "labelled", label="intent", within="domain", instruction="intent")
+    (examples,), _ = recipes.load_examples(recipe(data, seed=seed), tmp_path)
+    assert len(examples) > len(rows) / 2
+    for e in examples:
+        assert e.anchor != e.positive and intent[e.anchor] == intent[e.positive] == e.group
+        assert e.instruction == e.positive_instruction == "intent"
+        if e.negative is not None:
+            assert intent[e.negative] != e.group and domain[e.negative] == domain[e.anchor]
+    assert sum(e.negative is not None for e in examples) > len(examples) / 2
+    assert "alone" not in {e.anchor for e in examples}  # nothing to pair it with
+
+
+def test_labelled_without_second_label_has_no_hard_negatives(tmp_path):
+    tiny.write_jsonl(tmp_path / "l.jsonl", labelled_rows())
+    (examples,), _ = recipes.load_examples(recipe(Data("l.jsonl", "labelled", label="domain")), tmp_path)
+    assert {e.negative for e in examples} == {None}
+    assert {e.group for e in examples} == {"bank", "travel", "home"}
+
+
+# --- Batches ---------------------------------------------------------------------------------------
+
+
+def examples(name, n):
+    return [Example(f"{name}{i} " + "x" * (7 * i % 50), f"{name}{i}+") for i in range(n)]
+
+
+def take(seed, steps=12):
+    return list(recipes.batches([examples("a", 40), examples("b", 9)], [3.0, 1.0], 4, steps, seed))
+
+
+def test_batches_depend_on_the_seed_alone():
+    assert take(1) == take(1)
+    assert take(1)[:5] == take(1, steps=5)  # and not on how far one goes
+    assert take(1) != take(2)
+
+
+def test_batches_come_from_one_set_each_in_proportion():
+    drawn = take(3, steps=400)
+    assert {len(batch) for batch in drawn} == {4}
+    names = [{e.anchor[0] for e in batch} for batch in drawn]
+    assert all(len(name) == 1 for name in names)
+    share = sum(name == {"a"} for name in names) / len(names)
+    assert 0.68 < share < 0.82  # three to one
+
+
+def test_an_epoch_uses_every_example_once():
+    drawn = list(recipes.batches([examples("a", 40)], [1.0], 4, 20, 0))
+    for epoch in (drawn[:10], drawn[10:]):
+        assert Counter(e.anchor for batch in epoch for e in batch) == Counter(e.anchor for e in examples("a", 40))
+    assert drawn[:10] != drawn[10:]
+
+
+def test_batches_are_of_similar_length():
+    def spread(batch):
+        lengths = [len(e.anchor) + len(e.positive) for e in batch]
+        return max(lengths) - min(lengths)
+
+    data = examples("a", 64)
+    drawn = list(recipes.batches([data], [1.0], 4, 16, 0))
+    assert max(map(spread, drawn)) < spread(data) / 3
