@@ -102,7 +102,9 @@ class Backbone:
         weights = load_peft_weights(str(adapter), device="cpu")
         before, name = self._switched_on(), f"adapter{len(self._attached)}"
         if self._peft is None:
-            self._peft = get_peft_model(self.causal, config, adapter_name=name)
+            with warnings.catch_warnings():  # the library warns about a call of its own
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+                self._peft = get_peft_model(self.causal, config, adapter_name=name)
         else:
             self._peft.add_adapter(name, config)
         result = set_peft_model_state_dict(self._peft, _causal_keys(weights, self.causal), adapter_name=name)

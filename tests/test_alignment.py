@@ -1,12 +1,17 @@
 """course_utils.alignment against definitions written out as slowly and plainly as possible."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from repo import ROOT
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from course_utils import alignment
+from course_utils import alignment, registry
 from course_utils.alignment import (
     distinct_tops,
     global_alignment,
@@ -291,3 +296,80 @@ def test_the_measures_say_what_is_wrong():
             hits(ranked, surface, k=k)
     with pytest.raises(ValueError, match="no texts"):
         global_alignment(np.empty((0, 3), np.int64), [])
+
+
+# What lesson 02 shows -----------------------------------------------------------------------------------------------
+
+
+def test_the_quoted_table_has_ten_tokens_for_every_model_in_the_order_of_the_pocket_family():
+    lines = (ROOT / "data" / "paper_table2.jsonl").read_text(encoding="utf-8").splitlines()
+    quoted = {row["model"]: row["tokens"] for row in map(json.loads, lines)}
+    assert set(quoted) == set(registry.PAPER) | set(registry.PAPER_ORIGINS) and len(lines) == len(quoted)
+    assert all(len(tokens) == 10 and all(tokens) for tokens in quoted.values())
+    assert [m for m in quoted if m in registry.PAPER] == [registry.get(n).stands_for for n in registry.POCKET]
+    for name in registry.POCKET:  # an origin stands before its embedders, in the pocket family as in the paper
+        models = list(quoted)
+        origin = registry.get(registry.get(name).stands_for).origin
+        if origin in quoted:
+            assert models.index(origin) < models.index(registry.get(name).stands_for)
+
+
+def fake_view(tokens, token_kinds):
+    return SimpleNamespace(tokens=lambda text, k: (tokens[:k], token_kinds[:k]))
+
+
+def test_a_comparison_shows_both_rows_and_counts_what_they_share():
+    from course_utils.explorers.alignment import comparison, comparison_explorer
+
+    views = {
+        "one": fake_view(["_cat", "_<b>", "_dog"], ["surface", "other", "variant"]),
+        "two": fake_view(["_cat", "_tree", ","], ["surface", "other", "other"]),
+    }
+    shown = comparison(views, "a cat", "one", "two", k=3)
+    assert "Of the text or a variant: 2 of 3 and 1 of 3. In both lists: 1." in shown
+    assert "&lt;b&gt;" in shown and "<bdi>_tree</bdi>" in shown
+    assert "Type a sentence" in comparison(views, "  ", "one", "two")
+    with pytest.raises(ValueError, match="no embedder 'three' here; choose from one, two"):
+        comparison(views, "a cat", "one", "three")
+    box = comparison_explorer(views, "a cat", "one", "two")
+    sentence, choices, result = box.children
+    assert result.value == comparison(views, "a cat", "one", "two")
+    choices.children[1].value = "one"
+    assert result.value == comparison(views, "a cat", "one", "one")
+    sentence.value = ""
+    assert "Type a sentence" in result.value
+
+
+def test_the_figures_draw_what_they_are_given():
+    from course_utils.figures import alignment as draw
+
+    rows = [
+        (name, measure, reading, 0.5, 0.4, 0.6, 0.1)
+        for name in ("one", "two")
+        for measure in ("Hit@10", "LAR", "GAR")
+        for reading in ("raw", "merged")
+    ]
+    table = pd.DataFrame(rows, columns=["embedder", "measure", "reading", "value", "low", "high", "chance"])
+    panels = draw.measures(table, "title").axes
+    assert [axes.get_xlabel() for axes in panels] == ["Hit@10 (share)", "LAR (share)", "GAR (share)"]
+    assert [t.get_text() for t in panels[0].get_yticklabels()] == ["one", "two"]
+    assert [line.get_xdata().tolist() for line in panels[0].get_lines()] == [[0.5, 0.5], [0.1, 0.1]] * 2
+    with pytest.raises(ValueError, match="needs rows and the columns"):
+        draw.measures(table.drop(columns="chance"), "title")
+
+    lengths = np.arange(10, 60)
+    rates = 1 / lengths
+    means = draw.against_length(lengths, rates, rates / 2, "title").axes[0].get_lines()
+    assert means[0].get_xdata().tolist() == [14.5, 24.5, 34.5, 44.5, 54.5]
+    np.testing.assert_allclose(means[0].get_ydata(), rates.reshape(5, 10).mean(axis=1))
+    with pytest.raises(ValueError, match="50, 49 and 50"):
+        draw.against_length(lengths, rates[1:], rates, "title")
+
+    bars = draw.token_shares(["_in", "$x$"], [0.9, 0.5], "title").axes[0]
+    assert [bar.get_width() for bar in bars.patches] == [90.0, 50.0]
+    assert [t.get_text() for t in bars.get_yticklabels()] == ["_in", "$x$"]
+    with pytest.raises(ValueError, match="2 tokens and 1 shares"):
+        draw.token_shares(["_in", ","], [0.9], "title")
+
+    trap = draw.short_list([5, 20], [1.0, 0.5], {"one": (25.0, 0.3, 0.1)}, "title").axes[0]
+    assert "perfect ranking, ten tokens" in [t.get_text() for t in trap.get_legend().get_texts()]

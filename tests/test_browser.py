@@ -18,15 +18,17 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from playwright.sync_api import expect, sync_playwright
 from repo import NOTEBOOKS, ROOT
 
 LESSON = "00_start_here.ipynb"
 SENTENCE = "The doctor gave my grandmother a new medicine for her heart."
+ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
 SCREENSHOTS = ROOT / "build" / "screenshots"
 
 START_S = 120
-RUN_ALL_S = 300
+RUN_ALL_S = 600
 REACT_S = 60
 
 BROWSER_FLAGS = [
@@ -172,15 +174,24 @@ def _run_all(page):
     while not page.evaluate(KERNEL_IS_READY):
         assert time.monotonic() < deadline, f"the notebook's kernel did not answer within {START_S} s"
         page.wait_for_timeout(250)
-    # Not awaited: the promise would end with the last cell, and evaluate() knows no time limit.
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-    page.wait_for_function(
+    # Not awaited, for evaluate() knows no time limit. The command's promise ends with the last cell.
+    page.evaluate(
         """() => {
-            const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')].map(p => p.innerText);
-            return prompts.length > 0 && prompts.every(p => /\\[\\d+\\]/.test(p));
-        }""",
-        timeout=RUN_ALL_S * 1000,
+            window.courseRun = null;
+            window.jupyterapp.commands.execute('notebook:run-all-cells')
+                .then(String, String).then(outcome => { window.courseRun = outcome; });
+        }"""
     )
+    try:
+        page.wait_for_function("() => window.courseRun !== null", timeout=RUN_ALL_S * 1000)
+    except PlaywrightTimeoutError:
+        pytest.fail(f"the cells did not end within {RUN_ALL_S} s; prompts: {_prompts(page)}", pytrace=False)
+    outcome, errors = page.evaluate("() => window.courseRun"), page.locator(ERROR).all_inner_texts()
+    assert outcome == "true" and not errors, f"run-all ended with {outcome}; prompts: {_prompts(page)}; {errors}"
+
+
+def _prompts(page) -> str:
+    return " ".join(page.locator(".jp-CodeCell .jp-InputArea-prompt").all_inner_texts())
 
 
 def _tokens(page):
@@ -200,8 +211,8 @@ def _changed(page, before: str) -> str:
 
 
 def test_every_cell_runs_in_the_browser_without_an_error(lesson):
-    errors = lesson.locator('[data-mime-type="application/vnd.jupyter.error"]')
-    assert errors.count() == 0, errors.first.inner_text()
+    counts = [int(found) for found in re.findall(r"\[(\d+)\]", _prompts(lesson))]
+    assert counts == list(range(1, len(counts) + 1)) and len(counts) == lesson.locator(".jp-CodeCell").count()
     broken = lesson.get_by_text(re.compile("Error displaying widget|Click to show javascript error"))
     assert broken.count() == 0
 

@@ -164,8 +164,9 @@ def test_no_file_is_too_large_and_all_together_are_not():
 
 
 def test_no_file_names_a_path_of_one_machine():
-    # Spelled in pieces, so that this file passes its own test.
-    path_of_a_machine = re.compile(r"(?<![\w.:/~-])/(?:" + "|".join(["home", "root", "Users", "work"]) + r")/[\w.-]+")
+    # Spelled in pieces, so that this file passes its own test. Ada is the made-up reader of the other tests.
+    tops = "|".join(["home", "root", "Users", "work"])
+    path_of_a_machine = re.compile(rf"(?<![\w.:/~-])/(?:{tops})/(?!ada\b)[\w.-]+")
     for path in project_files():
         if path.suffix in {".safetensors", ".png", ".gz", ".npz"}:
             continue

@@ -92,7 +92,9 @@ def test_a_figure_alone_or_an_ignored_cell_does_not_count_as_compared():
 @every_notebook
 def test_it_was_run_from_top_to_bottom_in_a_fresh_kernel(path):
     counts = [cell.execution_count for cell in read(path).cells if cell.cell_type == "code"]
-    assert counts == list(range(1, len(counts) + 1)), f"{path.name}: {counts}; run `make notebooks ONLY={path.name}`"
+    assert counts == list(range(1, len(counts) + 1)), (
+        f"{path.name}: {counts}; run `make notebooks ONLY={path.relative_to(ROOT)}`"
+    )
 
 
 @every_notebook

@@ -57,10 +57,14 @@ def styled(plot: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @functools.wraps(plot)
     def wrapped(*args, **kwargs) -> Figure:
-        with plt.rc_context(STYLE):
-            figure = plot(*args, **kwargs)
-            figure.canvas.draw()  # some settings are only looked up in drawing
-        plt.close(figure)
+        before = set(plt.get_fignums())
+        try:
+            with plt.rc_context(STYLE):
+                figure = plot(*args, **kwargs)
+                figure.canvas.draw()  # some settings are only looked up in drawing
+        finally:
+            for number in set(plt.get_fignums()) - before:  # also what a refused call has begun to draw
+                plt.close(number)
         return figure
 
     return wrapped

@@ -1,4 +1,4 @@
-"""Tokens to look at: chips, tables, bars and a grid, marked by what they have to do with the text.
+"""Tokens to look at: chips, tables, bars and grids, marked by what they have to do with the text.
 
 A token is of one of three kinds:
 
@@ -13,7 +13,7 @@ form of :func:`course_utils.alignment.readable`: ``_`` stands for a leading spac
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -178,6 +178,36 @@ def token_grid(
     axes.set_xticks(np.arange(values.shape[1]) + 0.5, range(1, values.shape[1] + 1))
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.set_title(title, parse_math=False)
+    return figure
+
+
+@styled
+def attention_grid(tokens: Sequence[str], masks: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Which token may look at which, one panel for each mask; a dot says "may".
+
+    Args:
+        tokens: T strings.
+        masks: bool ``[T, T]`` by the panel's title; row i is true where token i may look.
+
+    Raises:
+        ValueError: a mask of another shape.
+    """
+    for name, mask in masks.items():
+        if np.shape(mask) != (len(tokens), len(tokens)):
+            raise ValueError(f"{name}: expected a mask [{len(tokens)}, {len(tokens)}], got {np.shape(mask)}")
+    size = 1.2 + 0.42 * len(tokens)
+    figure, panels = plt.subplots(1, len(masks), figsize=(size * len(masks), size), squeeze=False)
+    labels = [drawable(t).replace("$", r"\$") for t in tokens]
+    for axes, (name, mask) in zip(panels[0], masks.items(), strict=True):
+        sns.heatmap(
+            np.asarray(mask, dtype=float), ax=axes, cmap=[PALETTE[9], "white"][::-1], vmin=0, vmax=1, cbar=False,
+            linewidths=1, linecolor="#cccccc", square=True, xticklabels=labels, yticklabels=labels,
+            annot=np.where(mask, "●", ""), fmt="", annot_kws={"color": "black", "size": 9},
+        )  # fmt: skip
+        axes.set(title=name, xlabel="… looks at this token", ylabel="This token …")
+        axes.tick_params(axis="x", rotation=60)
+        axes.tick_params(axis="y", rotation=0)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
 
 

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from course_utils.figures.style import PALETTE, styled
 
-_V_LABEL = "mean movement (units of the embedding)"
 _MARKERS = "osDv^<>PX*"
 
 
@@ -57,11 +56,11 @@ def training_curves(losses: Sequence[float], rows: Sequence[Mapping], title: str
     right.axhline(0, color="black", linewidth=0.8)
     right.plot(steps, [row["v_1"] for row in rows], color=PALETTE[3], marker="o", label="$v_1$")
     others = [row["max_other_v"] for row in rows]
-    for sign, label in ((1, "largest other $|v_j|$, drawn on both sides"), (-1, None)):
+    for sign, label in ((1, "largest other $|v_j|$, on both sides"), (-1, None)):
         right.plot(steps, sign * np.array(others), color="0.45", marker=".", linestyle="--", label=label)
     right.fill_between(steps, -np.array(others), others, color="0.85")
-    right.set(xlabel="training step", ylabel=_V_LABEL)
-    right.legend(frameon=False, loc="lower left")
+    right.set(xlabel="training step", ylabel="$v_j$ (units of the embedding)")
+    right.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     for axes in (left, right):
         axes.set_xlim(0, total or max(1, len(losses), *steps))
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
@@ -90,8 +89,8 @@ def compare_logs(logs: Mapping[str, Sequence[Mapping]], title: str) -> Figure:
         judged = [(row["step"], row["spearman"]) for row in rows if "spearman" in row]
         if judged:
             right.plot(*zip(*judged, strict=True), **look)
-    left.set(ylabel="$v_1$: " + _V_LABEL)
-    right.set(ylabel="Spearman correlation with human judgement")
+    left.set(ylabel="$v_1$ (units of the embedding)")
+    right.set(ylabel="Spearman with human judgement")
     for axes in (left, right):
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xticks([0, 1, 3, 10, 30, 100, 300], ["0", "1", "3", "10", "30", "100", "300"])
