@@ -20,6 +20,7 @@ import argparse
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,9 +30,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from course_utils import datasets, embedder  # noqa: E402
-from course_utils.alignment import special_ids, top_tokens  # noqa: E402
-from course_utils.embedder import Backbone, Embedder, load  # noqa: E402
+from course_utils import datasets, embedder
+from course_utils.alignment import special_ids, top_tokens
+from course_utils.embedder import Backbone, Embedder, load
 
 #: Largest difference to the peer, as a share of the largest value, at which timing is allowed.
 AGREEMENT = 1e-4
@@ -41,7 +42,7 @@ SHORT = 9
 
 def text_sets(quick: bool, seed: int = 0) -> dict[str, list[str]]:
     """Short sentences, whole sentences, and a mixture of sentences and paragraphs in random order."""
-    n = 48 if quick else 320
+    n = 24 if quick else 320
     sentences = datasets.wikipedia_sentences(n, seed)
     paragraphs = [p for section in datasets.wikipedia_sections() for p in section.paragraphs if len(p.split()) < 250]
     rng = random.Random(seed)
@@ -51,15 +52,22 @@ def text_sets(quick: bool, seed: int = 0) -> dict[str, list[str]]:
     return {"short sentences": short, "sentences": sentences[: n // 2], "mixed lengths": mixed}
 
 
-def peer(folder: Path | str):
-    """sentence-transformers on the same folder, without the chat template that it would write around plain texts."""
+def peer(folder: Path | str, room: Path):
+    """sentence-transformers on the same weights, without the chat template that it would write around plain texts.
+
+    It decides when loading, so ``room`` becomes a folder that links to all files but the template.
+    """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
-    transformer = Transformer(str(folder))
-    transformer.tokenizer.chat_template = None
-    dimension = transformer.auto_model.config.hidden_size
-    return SentenceTransformer(modules=[transformer, Pooling(dimension, pooling_mode="weightedmean")], device="cpu")
+    for file in Path(folder).iterdir():
+        if not file.name.startswith("chat_template"):
+            (room / file.name).symlink_to(file.resolve())
+    transformer = Transformer(str(room))
+    if transformer.tokenizer.chat_template is not None:
+        raise SystemExit(f"the tokenizer in {folder} keeps its chat template in another file; the peer would apply it")
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="weightedmean")
+    return SentenceTransformer(modules=[transformer, pooling], device="cpu")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -130,7 +138,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def against_the_peer(made: Embedder, sets: dict[str, list[str]], repeats: int) -> None:
-    other = peer(made.backbone.folder)
+    with tempfile.TemporaryDirectory() as room:
+        other = peer(made.backbone.folder, Path(room))
     product, product_flops = matrix_products(made)
     rows = []
     for name, texts in sets.items():

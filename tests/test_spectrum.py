@@ -309,3 +309,95 @@ def test_every_change_keeps_shape_and_type_and_names_a_broken_row():
         np.testing.assert_allclose(change(cloud(n=4)[1:2])[0], result[1], atol=1e-4)  # texts do not meet
         with pytest.raises(ValueError, match=r"NaN or infinity in row\(s\) \[2\]"):
             change(broken)
+
+
+# --- What people look at --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    """An untrained tiny model and the same with a random adapter, seen along a first component."""
+    import tiny
+
+    from course_utils.embedder import load
+    from course_utils.explorers.spectrum import SpectrumView
+
+    folder = tmp_path_factory.mktemp("tiny")
+    model = tiny.save(folder / "model")
+    adapter = tiny.save_adapter(folder / "adapter", model)
+    origin = load(model, pooling="weighted_mean")
+    trained = load(model, backbone=origin.backbone, pooling="weighted_mean", adapters=(adapter,))
+    return SpectrumView(origin, trained, spectrum.components(origin.encode(tiny.SENTENCES)).directions[0])
+
+
+def test_the_view_shows_the_aligned_tokens_before_after_the_shift_and_of_the_embedder(view):
+    from course_utils.alignment import readable, top_tokens
+
+    text, h = "Rain and guitar", view.origin.encode(["Rain and guitar"])
+    page = view.aligned_html(text, amount=-2.5, k=4)
+    rows = [row for row in page.split("<tr>") if "</tr>" in row]
+    expected = [h, h - 2.5 * view.direction.astype(np.float32), view.trained.encode([text])]
+    assert len(rows) == 3 and "shifted by λ = -2.5" in rows[1]
+    for row, embedding in zip(rows, expected, strict=True):
+        ids, _ = top_tokens(embedding, view.origin.unembedding, 4, view.special)
+        shown = [part.split("</bdi>")[0] for part in row.split("<bdi>")[1:]]
+        assert [s.replace("&quot;", '"') for s in shown] == readable(view.origin.tokenizer, ids[0])
+    assert "λ = 0.0" in view.aligned_html(text, -0.0)
+    assert "Type a sentence" in view.aligned_html("  ", 1.0) and "Type a sentence" in view.contribution_html(" ")
+
+
+def test_the_bars_add_up_to_the_logits_above_the_mean(view):
+    text = "Parrots in a café"
+    figure = view.contribution_figure(text, k=6)
+    weight = view.origin.unembedding.numpy().astype(np.float64)
+    for axes, embedder in zip(figure.axes, (view.origin, view.trained), strict=True):
+        logits = weight @ embedder.encode([text])[0]
+        logits = np.sort(np.delete(logits - logits.mean(), view.special))[::-1][:6]
+        along, rest = ([bar.get_width() for bar in bars] for bars in axes.containers)
+        np.testing.assert_allclose(np.add(along, rest), logits, atol=1e-4)
+        np.testing.assert_allclose(axes.lines[0].get_xdata(), logits, atol=1e-4)  # the diamonds
+
+
+def test_the_explorers_answer_to_sentence_and_slider(view):
+    from course_utils.explorers.spectrum import contribution_explorer, shift_explorer
+
+    sentence, slider, result = shift_explorer(view, "Parrots", 0.0, -10, 5).children
+    assert result.value == view.aligned_html("Parrots", 0.0)
+    slider.value = -7.5
+    assert result.value == view.aligned_html("Parrots", -7.5)
+    sentence.value = "Rain"
+    assert result.value == view.aligned_html("Rain", -7.5)
+    sentence, result = contribution_explorer(view, "Parrots").children
+    before = result.value
+    assert before.startswith('<img alt="The first component gives')
+    sentence.value = "A man is playing a guitar on stage."
+    assert result.value.startswith("<img") and result.value != before
+
+
+def test_figures_hold_the_numbers_they_are_given():
+    from course_utils.figures import spectrum as figures
+
+    rng = np.random.default_rng(0)
+    found = spectrum.summarise_variation(rng.normal([-9, 1, 0.2, 0], 1, size=(50, 4)), n_resamples=50)
+    grid = figures.variation_grid({"a": found, "b": found, "c": found}, dict.fromkeys("abc", "from x"), "title")
+    assert [axes.axison for axes in grid.axes] == [True, True, True, False]
+    np.testing.assert_array_equal(grid.axes[0].lines[0].get_ydata(), found.v[1:])
+    assert f"v_1 = {found.v[0]:.1f}, {100 * found.share.value:.0f} % of |v|²" in grid.axes[0].texts[0].get_text()
+
+    amounts, rising = np.linspace(-4, 1, 6), np.arange(6.0)
+    panels = {f"panel {i}": {"up": rising, "down": -rising} for i in range(6)}
+    swept = figures.sweep(amounts, panels, -2.0, "title").axes[0]
+    marks = [line.get_xydata().tolist() for line in swept.lines if len(line.get_xdata()) == 1]
+    assert marks == [[[1.0, 5.0]], [[-4.0, 0.0]]]  # the best of each line
+
+    shares = figures.shares({"x": np.array([0.9, 0.06, 0.04])}, "title", first=3)
+    np.testing.assert_allclose(shares.axes[0].lines[0].get_ydata(), [90, 6, 4])
+    log = [{"step": s, "v_1": -s / 2, "max_other_v": 1.0} for s in (0, 1, 8)]
+    trained = figures.training({"x": log}, "title").axes[0]
+    np.testing.assert_allclose(trained.lines[0].get_ydata(), [0, 0.5, 4])
+    turned = figures.angles([100, 200], {"x": [4.0, 3.0]}, "title").axes[0]
+    np.testing.assert_allclose(turned.lines[0].get_xydata(), [[100, 4], [200, 3]])
+    deep = figures.layers({"x": np.array([0.5, 0.7])}, np.array([0.1, 0.2]), np.array([0.05, 0.1]), "title")
+    np.testing.assert_allclose(deep.axes[0].lines[0].get_ydata(), [50, 70])
+    each = figures.per_text(np.arange(5.0), 2 - 3 * np.arange(5.0), -4.0, "title").axes[0]
+    assert "slope -3.00" in [t.get_text() for t in each.get_legend().get_texts()][-1]

@@ -59,7 +59,9 @@ def measures(table: pd.DataFrame, title: str) -> Figure:
             axes.hlines(rows, part["low"], part["high"], color=colour, linewidth=2)
             axes.plot(part["value"], rows, marker, color=colour, markersize=6)
             axes.plot(part["chance"], rows, "|", color="#555555", markersize=9, markeredgewidth=2)
-        axes.set(xlim=(-0.03, 1.03), xlabel=f"{panel} (share)")
+        # LAR and GAR are far from 1: each panel shows its own range, always from 0.
+        end = min(1.03, 1.1 * table.loc[table["measure"] == panel, ["high", "chance"]].to_numpy().max())
+        axes.set(xlim=(-0.03 * end, end), xlabel=f"{panel} (share)")
     grid[0, 0].set_yticks(range(len(names)), names)
     grid[0, 0].set_ylabel("embedder")
     grid[0, 0].invert_yaxis()
@@ -88,8 +90,10 @@ def against_length(lengths: Sequence[int], rates: Sequence[float], chance: Seque
     centres = [lengths[rows].mean() for rows in fifths]
     axes.plot(centres, [rates[rows].mean() for rows in fifths], "o-", color=PALETTE[0], label="mean of a fifth")
     axes.plot(centres, [chance[rows].mean() for rows in fifths], "s--", color="#555555", label="the same by chance")
-    axes.set(title=title, xlabel="distinct tokens of the sentence", ylabel="LAR (share)", ylim=(-0.03, 1.03))
-    axes.legend(loc="upper right", frameon=False)
+    axes.set(
+        title=title, xlabel="distinct tokens of the sentence", ylabel="LAR (share)", ylim=(-0.02, 1.1 * rates.max())
+    )
+    axes.legend(loc="upper right")
     return figure
 
 
