@@ -52,12 +52,13 @@ class SpectrumView:
         Both parts are measured from their mean over the vocabulary: what every token gets alike changes no rank.
         """
         panels, gains = {}, []
-        for embedder, h in zip((self.origin, self.trained), self._embed(text), strict=True):
+        names = (f"{self.origin.spec.name}, untrained", f"{self.trained.spec.name}, trained")
+        for name, h in zip(names, self._embed(text), strict=True):
             parts = split_logits(h, self.direction, self._unembedding)
             along, rest = (part - part.mean() for part in parts)
             ids = top_tokens(h[None], self._unembedding, k, self.special)[0][0]
             tokens = readable(self.origin.tokenizer, ids)
-            panels[embedder.spec.name] = (tokens, along[ids], rest[ids])
+            panels[name] = (tokens, along[ids], rest[ids])
             gains.append(along[ids].sum() / (along + rest)[ids].sum())
         title = (
             f"The first component gives {100 * gains[0]:.0f} % of the top tokens' lead before training, "

@@ -99,32 +99,42 @@ def contributions(panels: Mapping[str, tuple[Sequence[str], np.ndarray, np.ndarr
 
 
 @styled
-def sweep(amounts: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]], trained: float, title: str) -> Figure:
-    """Measures as functions of λ, one panel each, with the trained embedder's v_1 as a vertical line.
+def sweep(
+    amounts: np.ndarray,
+    panels: Mapping[str, Mapping[str, np.ndarray]],
+    trained: Mapping[str, float],
+    title: str,
+) -> Figure:
+    """Measures as functions of λ, one panel each, with the v_1 of trained embedders as vertical lines.
 
     Args:
         amounts: the values of λ, ``[m]``.
         panels: panel label -> line label -> values ``[m]``; the best value of each line is marked.
-        trained: ``v_1`` of a trained embedder.
+        trained: ``v_1`` by the name of the trained embedder, at most four.
     """
     figure, grid = plt.subplots(2, 3, figsize=(10.5, 6), sharex=True)
+    styles = ["--", ":", "-.", (0, (6, 1, 1, 1, 1, 1))]
     for axes, (label, lines) in zip(grid.flat, panels.items(), strict=True):
         for i, (name, values) in enumerate(lines.items()):
             axes.plot(amounts, values, marker=_MARKERS[i], markersize=4, color=PALETTE[i], label=name)
             best = int(np.argmax(values))
             axes.plot(amounts[best], values[best], "o", markersize=12, fillstyle="none", color="black")
-        axes.axvline(trained, color=PALETTE[3], linestyle="--")
+        for place, style in zip(trained.values(), styles, strict=False):
+            axes.axvline(place, color=PALETTE[3], linestyle=style)
         axes.set_title(label, fontsize=10.5)
         if len(lines) > 1:
             axes.legend(fontsize=8.5)
     for axes in grid[-1]:
         axes.set_xlabel("λ (length; 0 = untrained)")
     handles = [
-        Line2D([], [], color=PALETTE[3], linestyle="--", label=f"v_1 = {trained:.1f} of the trained embedder"),
+        *(
+            Line2D([], [], color=PALETTE[3], linestyle=style, label=f"v_1 = {place:.1f} of {name}")
+            for (name, place), style in zip(trained.items(), styles, strict=False)
+        ),
         Line2D([], [], color="black", marker="o", markersize=10, fillstyle="none", linestyle="", label="best λ"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
 
 
