@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_origin
 
 #: Folder of the recipes that ship with the course.
 RECIPES = Path(__file__).resolve().parent.parent / "data" / "recipes"
@@ -109,14 +109,21 @@ def read(path: Path | str) -> Recipe:
     for d in data:
         if d.form not in FORMS:
             raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
+        if d.form == "labelled" and not d.label:
+            raise ValueError(f"{path.name}: {d.file} has the form 'labelled', which needs the key 'label'")
     return recipe
 
 
 def _build(kind: type, values: dict, where: str):
-    known = {f.name for f in fields(kind)}
-    for key in values:
+    known = {f.name: f.type for f in fields(kind)}
+    for key, value in values.items():
         if key not in known:
             raise ValueError(f"{where}: unknown key {key!r}; known keys: {', '.join(sorted(known))}")
+        wanted = get_origin(known[key]) if get_origin(known[key]) is list else known[key]
+        if not isinstance(value, int | float if wanted is float else wanted):
+            raise ValueError(f"{where}: {key} must be {getattr(wanted, '__name__', wanted)}; got {value!r}")
+        if isinstance(value, int | float) and value <= 0 and key not in ("seed", "lm_weight"):
+            raise ValueError(f"{where}: {key} must be positive; got {value}")
     try:
         return kind(**values)
     except TypeError as error:
@@ -133,17 +140,20 @@ def read_rows(path: Path, required: Iterable[str]) -> list[dict]:
     if not path.exists():
         raise FileNotFoundError(f"data file {path} does not exist; give its folder with --data")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_text(encoding="utf-8").removesuffix("\n")
+    if not text:
+        raise ValueError(f"{path.name} holds no line")
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at U+2028, which JSON allows
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path.name}, line {number}: not JSON ({error.msg}): {line[:60]!r}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{path.name}, line {number}: needs a JSON object: {line[:60]!r}")
         for key in required:
-            if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
+            if not isinstance(row.get(key), str) or not row[key].strip():
                 raise ValueError(f"{path.name}, line {number}: needs a non-empty text under {key!r}: {line[:60]!r}")
         rows.append(row)
-    if not rows:
-        raise ValueError(f"{path.name} holds no line")
     return rows
 
 
@@ -165,6 +175,9 @@ def load_examples(
         rng = random.Random(recipe.seed * 1000 + number)
         rng.shuffle(kept)
         datasets.append(_examples(kept[: data.limit], data, rng))
+        largest = max(stage.batch_size for stage in recipe.stage)
+        if len(datasets[-1]) < largest:
+            raise ValueError(f"{data.file} gives {len(datasets[-1])} examples, fewer than one batch of {largest}")
     return datasets, dropped
 
 
@@ -202,9 +215,10 @@ def _labelled(rows: list[dict], data: Data, rng: random.Random) -> list[Example]
         positive = rng.choice(by_label[label])
         negative = None
         if data.within:
-            others = [r for r in rng.sample(by_within[row[data.within]], 8) if r[data.label] != label]
+            near = by_within[row[data.within]]
+            others = [r for r in rng.sample(near, min(8, len(near))) if r[data.label] != label]
             negative = others[0]["text"] if others else None
-        if positive is not row:
+        if positive["text"] != row["text"]:
             examples.append(
                 Example(row["text"], positive["text"], negative, data.instruction, data.instruction, group=label)
             )

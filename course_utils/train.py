@@ -119,6 +119,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if checkpoint.exists():
         load_checkpoint(run, checkpoint)
         log = json.loads(log_file.read_text(encoding="utf-8"))
+        # A kill between the two files leaves a log that is ahead of the checkpoint.
+        log["losses"] = log["losses"][: run.step]
+        log["probe"] = [row for row in log["probe"] if row["step"] <= run.step]
         print("resuming at step", run.step)
     total = sum(s.steps for s in recipe.stage)
     look, clock = probe_steps(total), time.monotonic()

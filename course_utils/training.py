@@ -92,7 +92,9 @@ def masked_next_token_loss(
         corrupted.append(Encoding([mask_id if t in set(at) else i for t, i in enumerate(e.ids)], e.pool))
     hidden = token_states(embedder, corrupted)
     before = torch.cat([hidden[row, [t - 1 for t in at]] for row, at in enumerate(hidden_at)])
-    targets = torch.tensor([encodings[row].ids[t] for row, at in enumerate(hidden_at) for t in at])
+    targets = torch.tensor(
+        [encodings[row].ids[t] for row, at in enumerate(hidden_at) for t in at], device=hidden.device
+    )
     return cross_entropy((before @ embedder.unembedding.to(before.dtype).T).float(), targets)
 
 
@@ -104,7 +106,7 @@ def next_token_loss(embedder: Embedder, texts: Sequence[str], max_tokens: int) -
     hidden = token_states(causal, encodings)
     rows = [(r, t) for r, e in enumerate(encodings) for t in range(len(e.ids) - 1)]
     states = hidden[[r for r, _ in rows], [t for _, t in rows]]
-    targets = torch.tensor([encodings[r].ids[t + 1] for r, t in rows])
+    targets = torch.tensor([encodings[r].ids[t + 1] for r, t in rows], device=hidden.device)
     return cross_entropy((states @ embedder.unembedding.to(states.dtype).T).float(), targets)
 
 
