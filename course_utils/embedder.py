@@ -63,9 +63,10 @@ class Backbone:
         self.source, self.folder = source, folder
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=remote_code)
-        self.causal = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=remote_code
-        )
+        with _no_loading_bar():
+            self.causal = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=remote_code
+            )
         self.causal = self.causal.to(self.device).eval()
         self.causal.requires_grad_(False)
         self.transformer = self.causal.base_model
@@ -397,6 +398,20 @@ def _attention(real: torch.Tensor, bidirectional: bool, backbone: Backbone) -> t
     dtype = backbone.causal.dtype
     blocked = torch.zeros(real.shape, dtype=dtype, device=real.device).masked_fill(real == 0, torch.finfo(dtype).min)
     return blocked[:, None, None, :].expand(-1, 1, real.shape[1], -1)
+
+
+@contextmanager
+def _no_loading_bar() -> Iterator[None]:
+    """Reading weights from the disk takes a second; its progress bar would stay in every notebook."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _last_change(adapter: Path | str) -> int:

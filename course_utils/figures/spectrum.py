@@ -116,6 +116,7 @@ def sweep(
     styles = ["--", ":", "-.", (0, (6, 1, 1, 1, 1, 1))]
     for axes, (label, lines) in zip(grid.flat, panels.items(), strict=True):
         for i, (name, values) in enumerate(lines.items()):
+            values = np.asarray(values)
             axes.plot(amounts, values, marker=_MARKERS[i], markersize=4, color=PALETTE[i], label=name)
             best = int(np.argmax(values))
             axes.plot(amounts[best], values[best], "o", markersize=12, fillstyle="none", color="black")
