@@ -448,7 +448,7 @@ def _gensim_file(name: str) -> Path:
     """Find a file of gensim's test data without the seconds that importing gensim takes."""
     spec = find_spec("gensim")
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("the texts of the course come with the package gensim: install the course again, pip install -e .")
+        raise ModuleNotFoundError("the course's texts come with the package gensim; install the pins: pip install -e .")
     path = Path(spec.submodule_search_locations[0], "test", "test_data", name)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: reinstall it with pip install --force-reinstall --no-deps gensim")
