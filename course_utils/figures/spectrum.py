@@ -1,6 +1,6 @@
 """Pictures of the spectrum: how large the first component is, how far training moves along it, what a step does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -104,6 +104,7 @@ def sweep(
     panels: Mapping[str, Mapping[str, np.ndarray]],
     trained: Mapping[str, float],
     title: str,
+    unmarked: Collection[str] = (),
 ) -> Figure:
     """Measures as functions of λ, one panel each, with the v_1 of trained embedders as vertical lines.
 
@@ -111,6 +112,7 @@ def sweep(
         amounts: the values of λ, ``[m]``.
         panels: panel label -> line label -> values ``[m]``; the best value of each line is marked.
         trained: ``v_1`` by the name of the trained embedder, at most four.
+        unmarked: labels of panels in which no value is better than another.
     """
     figure, grid = plt.subplots(2, 3, figsize=(10.5, 6), sharex=True)
     styles = ["--", ":", "-.", (0, (6, 1, 1, 1, 1, 1))]
@@ -118,8 +120,9 @@ def sweep(
         for i, (name, values) in enumerate(lines.items()):
             values = np.asarray(values)
             axes.plot(amounts, values, marker=_MARKERS[i], markersize=4, color=PALETTE[i], label=name)
-            best = int(np.argmax(values))
-            axes.plot(amounts[best], values[best], "o", markersize=12, fillstyle="none", color="black")
+            if label not in unmarked:
+                best = int(np.argmax(values))
+                axes.plot(amounts[best], values[best], "o", markersize=12, fillstyle="none", color="black")
         for place, style in zip(trained.values(), styles, strict=False):
             axes.axvline(place, color=PALETTE[3], linestyle=style)
         axes.set_title(label, fontsize=10.5)
@@ -165,8 +168,10 @@ def angles(sizes: Sequence[int], found: Mapping[str, Sequence[float]], title: st
     axes.set_yscale("log")
     axes.set_xticks(sizes, [str(s) for s in sizes])
     axes.minorticks_off()
-    ticks = [t for t in (0.2, 0.5, 1, 2, 5, 10, 20, 40) if t < 1.5 * max(map(max, found.values()))]
+    low, high = min(map(min, found.values())) / 1.3, max(map(max, found.values())) * 1.3
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45) if low <= t <= high]
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    axes.set_ylim(low, high)
     axes.set(title=title, xlabel="number of texts n (logarithmic)", ylabel="angle (degrees, logarithmic)")
     axes.legend()
     return figure
