@@ -75,7 +75,7 @@ class Probe:
 
     def _embed(self, run: Run, texts: Sequence[str]) -> np.ndarray:
         with precision(run), torch.no_grad():
-            return embed(run.embedder, prepare(run.embedder, texts, None, None, run.recipe.max_tokens)).numpy()
+            return embed(run.embedder, prepare(run.embedder, texts, None, None, run.recipe.max_tokens)).cpu().numpy()
 
 
 def probe_steps(total: int, every: int = 40) -> set[int]:

@@ -52,7 +52,7 @@ def info_nce(
     with torch.autocast(anchors.device.type, enabled=False):  # cosines divided by τ need all their digits
         scores = normalize(anchors, dim=1) @ normalize(candidates, dim=1).T / temperature
     if same is not None:
-        scores = scores.masked_fill(same, -torch.inf)
+        scores = scores.masked_fill(same.to(scores.device), -torch.inf)
     return cross_entropy(scores, torch.arange(len(anchors), device=scores.device))
 
 
