@@ -63,8 +63,8 @@ setup-test: $(READY_TEST)
 lab: $(READY)
 	@$(STAGE) "fetching and verifying the default model" $(PY) -m course_utils.store smollm2
 	@$(PY) -m course_utils.check || echo "You can look around, but what failed above may stop a lesson."
-	$(PY) -m jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS) \
-	  notebooks/00_start_here.ipynb
+	$(PY) -m jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+	  --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: $(READY_TEST) models
 	@$(OFFLINE) $(PY) tools/run_tests.py $(STAGES)
