@@ -1,0 +1,97 @@
+"""Answers to the exercises of lesson 05."""
+
+import numpy as np
+from exercise_cases import Case
+from scipy import stats
+
+
+def _preference(similar, similar_scores, related, related_scores):
+    return stats.spearmanr(similar, similar_scores).statistic - stats.spearmanr(related, related_scores).statistic
+
+
+def _pearson_preference(similar, similar_scores, related, related_scores):
+    return stats.pearsonr(similar, similar_scores).statistic - stats.pearsonr(related, related_scores).statistic
+
+
+def _above(values, reference):
+    gap = values[:, None] - reference[None, :]
+    return ((gap > 0) + 0.5 * (gap == 0)).mean()
+
+
+def _unit(x):
+    return x / np.linalg.norm(x)
+
+
+def _parts(a, b, E):
+    return (E @ _unit(a)) * (np.linalg.pinv(E).T @ _unit(b))
+
+
+def _symmetric(a, b, E):
+    return (_parts(a, b, E) + _parts(b, a, E)) / 2
+
+
+def _only(a, b, E, keep):
+    parts = np.zeros(len(E))
+    parts[keep] = _parts(a, b, E[keep])
+    return parts
+
+
+def _all_on_one(a, b, E, keep):
+    parts = np.zeros(len(E))
+    parts[np.flatnonzero(keep)[0]] = _unit(a) @ _unit(b)
+    return parts
+
+
+def _merges(duplicates, others, keep):
+    place = int(np.ceil(keep * len(duplicates))) - 1
+    return (others >= np.sort(duplicates)[::-1][place]).mean()
+
+
+CASES = {
+    "05.1": Case(
+        solution=lambda: _preference,
+        wrong=[
+            lambda: lambda a, b, c, d: -_preference(a, b, c, d),
+            lambda: _pearson_preference,
+            lambda: lambda a, b, c, d: stats.spearmanr(a, b).statistic,
+            lambda: 0.6,
+        ],
+    ),
+    "05.2": Case(
+        solution=lambda: _above,
+        wrong=[
+            lambda: lambda values, reference: (values[:, None] > reference[None, :]).mean(),
+            lambda: lambda values, reference: (values[:, None] >= reference[None, :]).mean(),
+            lambda: lambda values, reference: _above(reference, values),
+            lambda: lambda values, reference: values.mean() - reference.mean(),
+        ],
+    ),
+    "05.3": Case(
+        solution=lambda: _parts,
+        wrong=[
+            lambda: lambda a, b, E: (E @ a) * (np.linalg.pinv(E).T @ b),
+            lambda: lambda a, b, E: (E @ _unit(a)) * (E @ _unit(b)),
+            lambda: _symmetric,
+            lambda: lambda a, b, E: _unit(a) * _unit(b),
+            lambda: lambda a, b, E: _parts(a, b, E) * 2,
+        ],
+    ),
+    "05.4": Case(
+        solution=lambda: _only,
+        wrong=[
+            lambda: lambda a, b, E, keep: np.where(keep, _parts(a, b, E), 0),
+            lambda: lambda a, b, E, keep: _parts(a, b, E),
+            lambda: _all_on_one,
+            lambda: lambda a, b, E, keep: _parts(a, b, E[keep]),
+        ],
+    ),
+    "05.5": Case(
+        solution=lambda: _merges,
+        wrong=[
+            lambda: lambda duplicates, others, keep: (others >= np.quantile(duplicates, keep)).mean(),
+            lambda: lambda duplicates, others, keep: 1 - _merges(duplicates, others, keep),
+            lambda: lambda duplicates, others, keep: (others >= 0.8).mean(),
+            lambda: lambda duplicates, others, keep: (others > 0.7).mean(),
+        ],
+    ),
+}
