@@ -1,0 +1,66 @@
+"""Answers to the exercises of lesson 08."""
+
+import numpy as np
+from exercise_cases import Case
+
+
+def _unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _first(rows, centre=False):
+    rows = rows - rows.mean(axis=0) if centre else rows
+    u = np.linalg.svd(rows, full_matrices=False)[2][0]
+    return u if (rows @ u).mean() > 0 else -u
+
+
+def _crossed(h, first_half):
+    a, b = _first(h[first_half]), _first(h[~first_half])
+    return np.where(first_half[:, None], b, a)
+
+
+CASES = {
+    "08.1": Case(
+        solution=lambda: lambda raw: sum(byte & 0b1100_0000 != 0b1000_0000 for byte in raw),
+        wrong=[
+            lambda: lambda raw: len(raw),
+            lambda: lambda raw: len(raw.decode(errors="replace")),
+            lambda: lambda raw: sum(byte >= 0xC0 for byte in raw),
+            lambda: lambda raw: len(raw.decode()),
+        ],
+    ),
+    "08.2": Case(
+        solution=lambda: (
+            lambda found: (
+                np.diag(found).mean(),
+                (found.sum() - np.trace(found)) / (len(found) * (len(found) - 1)),
+            )
+        ),
+        wrong=[
+            lambda: lambda found: (np.diag(found).mean(), found.mean()),
+            lambda: lambda found: (np.diag(found).mean(), 1 / len(found)),
+            lambda: lambda found: (found.any(axis=1).mean(), found.mean()),
+            lambda: lambda found: np.diag(found).mean(),
+        ],
+    ),
+    "08.3": Case(
+        solution=lambda: lambda q, c: (_unit(q) @ _unit(c).T).argmax(axis=1) == np.arange(len(q)),
+        wrong=[
+            lambda: lambda q, c: (q @ c.T).argmax(axis=1) == np.arange(len(q)),
+            lambda: lambda q, c: (_unit(q) @ _unit(c).T).argmax(axis=0) == np.arange(len(q)),
+            lambda: lambda q, c: ((_unit(q) @ _unit(c).T).argmax(axis=1) == np.arange(len(q))).mean(),
+            lambda: lambda q, c: (_unit(q) @ _unit(c).T).argmax(axis=1),
+            lambda: lambda q, c: (_unit(q) @ _unit(c).T).argmin(axis=1) == np.arange(len(q)),
+        ],
+    ),
+    "08.4": Case(
+        solution=lambda: _crossed,
+        wrong=[
+            lambda: lambda h, half: np.where(half[:, None], _first(h[half]), _first(h[~half])),
+            lambda: lambda h, half: np.tile(_first(h), (len(h), 1)),
+            lambda: lambda h, half: -_crossed(h, half),
+            lambda: lambda h, half: np.where(half[:, None], _first(h[~half], True), _first(h[half], True)),
+            lambda: lambda h, half: h - h @ np.outer(_first(h), _first(h)),
+        ],
+    ),
+}
