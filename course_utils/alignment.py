@@ -88,7 +88,8 @@ def readable(tokenizer, ids: Sequence[int]) -> list[str]:
     for i in ids:
         text = tokenizer.decode([int(i)])
         if "\ufffd" in text:
-            text = f"<{tokenizer.convert_ids_to_tokens(int(i))}>"
+            own = tokenizer.convert_ids_to_tokens(int(i))
+            text = own if own.startswith("<") else f"<{own}>"
         if text.startswith(" "):
             text = "_" + text[1:]
         result.append(text.replace("\n", "\\n").replace("\t", "\\t"))

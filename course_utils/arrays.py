@@ -2,7 +2,7 @@
 
 Encoding 2 000 sentences takes a laptop about a minute per embedder; the lessons
 would spend their time waiting. The embeddings therefore lie in ``data/arrays``
-as float16 safetensors, made by
+as safetensors, two bytes a number or one (:func:`pack`), made by
 
     python -m course_utils.arrays            # what is missing or stale
     python -m course_utils.arrays smol-eol   # one embedder again
@@ -30,6 +30,11 @@ N_SENTENCES = 2000
 NAMES = ("smollm2", "smollm2-mean", "smollm2-last", "gemma3-last", *registry.POCKET)
 
 
+#: Those stored with one byte a number. Untrained embedders are not among them: a few of their coordinates are
+#: twenty times as large as the rest, and a step that fits those is too coarse for the others.
+ONE_BYTE = ("smol-sgpt-qa", "smol-grit", "smol-llm2vec")
+
+
 def load(name: str, n: int | None = None) -> np.ndarray:
     """Embeddings of ``wikipedia_sentences(n)`` by the embedder ``name``, float32 ``[n, d]``.
 
@@ -48,6 +53,8 @@ def load(name: str, n: int | None = None) -> np.ndarray:
     with safe_open(path, "np") as file:
         made_from = json.loads(file.metadata()["made_from"])
         embeddings = file.get_tensor("embeddings")
+        if embeddings.dtype == np.int8:
+            embeddings = unpack(embeddings, file.get_tensor("embeddings.scale"))
     if made_from["sentences"] != _digest("\n".join(wikipedia_sentences(N_SENTENCES)).encode()):
         raise ValueError(f"{path.name} was made from other sentences: run python -m course_utils.arrays {name}")
     return embeddings[:n].astype(np.float32)
@@ -92,10 +99,35 @@ def make(name: str, backbone=None) -> None:
     embeddings = load_embedder(name, backbone=backbone).encode(wikipedia_sentences(N_SENTENCES))
     if np.abs(embeddings).max() > np.finfo(np.float16).max:
         raise ValueError(f"{name}: an entry of {np.abs(embeddings).max():.0f} does not fit into float16")
+    if name in ONE_BYTE:
+        tensors = dict(zip(("embeddings", "embeddings.scale"), pack(embeddings), strict=True))
+    else:
+        tensors = {"embeddings": embeddings.astype(np.float16)}
     ARRAYS.mkdir(parents=True, exist_ok=True)
     partial = ARRAYS / f"{name}.partial"
-    save_file({"embeddings": embeddings.astype(np.float16)}, partial, {"made_from": json.dumps(source(name))})
+    save_file(tensors, partial, {"made_from": json.dumps(source(name))})
     os.replace(partial, ARRAYS / f"{name}.safetensors")
+
+
+def pack(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows ``[n, d]`` as int8 ``[n, d]`` and float32 scales ``[n]``: ``row ≈ scale · q``, ``scale = max |row| / 127``.
+
+    No entry is off by more than half a scale; a row of zeros has scale 0.
+
+    Raises:
+        ValueError: not two-dimensional, NaN or infinity.
+    """
+    rows = np.asarray(rows, dtype=np.float32)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ValueError(f"rows must be finite and [n, d]; got shape {rows.shape}")
+    scales = np.abs(rows).max(axis=1, initial=0) / 127
+    numbers = np.divide(rows, scales[:, None], out=np.zeros_like(rows), where=scales[:, None] > 0)
+    return np.rint(numbers).astype(np.int8), scales.astype(np.float32)
+
+
+def unpack(numbers: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`pack`, up to rounding: float32 ``[n, d]``."""
+    return numbers.astype(np.float32) * scales[:, None].astype(np.float32)
 
 
 def _digest(*parts: bytes) -> str:

@@ -2,10 +2,10 @@
 
     python -m course_utils.cards smol-sgpt-nli --sts FILE --beir FOLDER
 
-writes ``scores.json`` and ``README.md`` into ``data/adapters/NAME``. ``FILE`` holds
-judged sentence pairs (``sentence1``, ``sentence2``, ``score``), for instance the STS
-benchmark's dev split; ``FOLDER`` is a test collection in BEIR layout, for instance
-Cranfield. Neither ships with the course.
+writes ``scores.json`` and ``README.md`` into ``data/adapters/NAME``; without a name it
+writes the table of all. ``FILE`` holds judged sentence pairs (``sentence1``,
+``sentence2``, ``score``), for instance the STS benchmark's dev split; ``FOLDER`` is a test
+collection in BEIR layout, for instance Cranfield. Neither ships with the course.
 """
 
 import argparse
@@ -15,13 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from course_utils import datasets, evaluation, registry
+from course_utils import datasets, evaluation, registry, retrieval_arrays
 from course_utils.alignment import global_alignment, hits, local_alignment, special_ids, surface_tokens, top_tokens
 from course_utils.embedder import Embedder, load
 from course_utils.spectrum import components, variation
 
 #: Sentences for the alignment scores: the first of ``wikipedia_sentences``.
 N_SENTENCES = 300
+#: What was tried on the way to the shipped adapters, with what came out.
+TRIED = registry.ADAPTERS / "tried.jsonl"
+#: Wikipedia retrieval uses one article in so many: the whole collection takes each adapter a quarter of an hour.
+EVERY_ARTICLE = 8
 
 DATA_SOURCES = {
     "nli_triplets.jsonl": ("SNLI dev and test: premise, entailed and contradicted sentence", "CC BY-SA 4.0"),
@@ -29,6 +33,7 @@ DATA_SOURCES = {
     "title_body.jsonl": ("Debian package descriptions", "free, per package"),
     "clinc_aspects.jsonl": ("CLINC150 train", "CC BY 3.0"),
     "banking_intents.jsonl": ("BANKING77 train", "CC BY 4.0"),
+    "negation_triplets.jsonl": ("written for this course, see data/negation_triplets.md", "CC BY 4.0"),
     "question_answers.jsonl": ("XQuAD-en", "CC BY-SA 4.0"),
 }
 LICENCES = {
@@ -46,16 +51,26 @@ def sts(embedder: Embedder, pairs: datasets.Pairs) -> float:
     return evaluation.spearman(evaluation.cosine(left, right), pairs.score)
 
 
-def retrieval(embedder: Embedder, collection: datasets.Retrieval, instruction: str | None = None) -> float:
-    """Mean nDCG@10 of dense retrieval by cosine."""
-    if embedder.spec.prompt.instructed is None:
-        instruction = None
-    documents = embedder.encode(list(collection.corpus.values()), role="passage")
-    queries = embedder.encode(list(collection.queries.values()), instruction, role="query")
+def retrieval(name: str, collection: datasets.Retrieval, dtype: str) -> float:
+    """Mean nDCG@10 of dense retrieval by cosine. What was encoded stays in the cache, so a cut run goes on."""
+    embedded = retrieval_arrays.encode(name, collection, dtype)
     run = evaluation.rank(
-        evaluation.cosine_matrix(queries, documents), list(collection.queries), list(collection.corpus)
+        evaluation.cosine_matrix(embedded.queries, embedded.documents),
+        list(collection.queries),
+        list(collection.corpus),
     )
     return float(np.mean(list(evaluation.retrieval_scores(run, collection.qrels, ("nDCG@10",))["nDCG@10"].values())))
+
+
+def wikipedia_sample(every: int = EVERY_ARTICLE) -> datasets.Retrieval:
+    """The section-heading queries of one article in ``every``, over the paragraphs of those articles' sections."""
+    whole = datasets.wikipedia_retrieval()
+    article = {query: text.split(":")[0] for query, text in whole.queries.items()}
+    chosen = set(list(dict.fromkeys(article.values()))[::every])
+    queries = {query: text for query, text in whole.queries.items() if article[query] in chosen}
+    relevant = set().union(*(whole.qrels[query] for query in queries))
+    corpus = {document: text for document, text in whole.corpus.items() if document in relevant}
+    return datasets.Retrieval(corpus, queries, {query: whole.qrels[query] for query in queries})
 
 
 def alignment(embedder: Embedder, origin: Embedder) -> dict[str, dict[str, float]]:
@@ -83,7 +98,7 @@ def alignment(embedder: Embedder, origin: Embedder) -> dict[str, dict[str, float
     return result
 
 
-def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str) -> dict:
+def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str, retrieval_dtype: str) -> dict:
     """All scores of an adapter, as they go into ``scores.json``. Only those whose data are given."""
     embedder = load(name, dtype=dtype)
     # the origin under the same pooling, scale and backbone, so that the difference is the training (and the prompt)
@@ -91,10 +106,11 @@ def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str) -> 
     scores: dict = {"dtype": dtype, "alignment": alignment(embedder, origin)}
     if sts_file:
         scores["STS dev Spearman"] = sts(embedder, datasets.pairs(sts_file))
+    sample, end = wikipedia_sample(), "nDCG@10" + ("" if retrieval_dtype == dtype else f" ({retrieval_dtype})")
+    key = f"Wikipedia sections ({len(sample.queries)} queries, {len(sample.corpus)} paragraphs) {end}"
+    scores[key] = retrieval(name, sample, retrieval_dtype)
     if beir:
-        scores[f"{beir.name} nDCG@10"] = retrieval(
-            embedder, datasets.retrieval(beir), "passage that answers the question"
-        )
+        scores[f"{beir.name} {end}"] = retrieval(name, datasets.retrieval(beir), retrieval_dtype)
     return scores
 
 
@@ -165,16 +181,51 @@ def card(name: str, record: dict, scores: dict) -> str:
     return "\n".join(lines)
 
 
+def overview(names: Sequence[str]) -> str:
+    """All adapters in one table, from their ``scores.json`` and ``training.json``, and what was tried (Markdown)."""
+    lines = [
+        "# The adapters, side by side",
+        "",
+        "Written by `python -m course_utils.cards` from the records in the folders; each folder has its own card.",
+        "Retrieval is nDCG@10 of dense search; Hit@10, GAR and distinct tokens are of 300 Wikipedia sentences.",
+        "",
+        "| adapter | STS dev | Wikipedia | Cranfield | Hit@10 | GAR | distinct tokens | v_1 | to largest other |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        scores = json.loads((registry.ADAPTERS / name / "scores.json").read_text(encoding="utf-8"))
+        trained, origin, v = (scores["alignment"][key] for key in ("trained", "origin", "variation"))
+        cells = [_score(scores, start) for start in ("STS", "Wikipedia", "cranfield")]
+        for key, form in (("Hit@10", ".2f"), ("GAR", ".2f"), ("distinct tokens", "d")):
+            cells.append(f"{trained[key]:{form}} (origin {origin[key]:{form}})")
+        cells += [f"{v['v_1']:.1f}", f"{abs(v['v_1']) / v['largest other |v_j|']:.1f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "## What was tried", "", "| adapter | training | score | kept |", "|---|---|---|---|"]
+    for row in datasets.read_jsonl(TRIED, ("adapter", "training", "score", "kept")):
+        lines.append(f"| {row['adapter']} | {row['training']} | {row['score']} | {row['kept']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _score(scores: dict, start: str) -> str:
+    found = [(key, value) for key, value in scores.items() if key.startswith(start)]
+    return "".join(f"{value:.3f}" + (" (bfloat16)" if "bfloat16" in key else "") for key, value in found[:1])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: measure one adapter and write its card."""
+    """Command line: measure one adapter and write its card; without a name, write the table of all."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.cards", description=main.__doc__)
-    parser.add_argument("name")
+    parser.add_argument("name", nargs="?")
     parser.add_argument("--sts", type=Path)
     parser.add_argument("--beir", type=Path)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--retrieval-dtype", default="float32", choices=("float32", "bfloat16"))
     args = parser.parse_args(argv)
+    if args.name is None:
+        names = sorted(path.parent.name for path in registry.ADAPTERS.glob("*/scores.json"))
+        (registry.ADAPTERS / "README.md").write_text(overview(names), encoding="utf-8")
+        return
     folder = registry.ADAPTERS / args.name
-    scores = measure(args.name, args.sts, args.beir, args.dtype)
+    scores = measure(args.name, args.sts, args.beir, args.dtype, args.retrieval_dtype)
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     (folder / "README.md").write_text(card(args.name, record, scores), encoding="utf-8")

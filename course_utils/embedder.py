@@ -26,8 +26,9 @@ from course_utils.registry import EmbedderSpec
 
 #: Long enough for every text of the course; raise it for longer documents.
 MAX_TOKENS = 512
-#: Tokens per batch. Larger batches gain nothing on a CPU and cost memory.
-BATCH_TOKENS = 1024
+#: Tokens per batch. Few enough that a layer's intermediate values stay in the processor's cache
+#: (benchmarks/encode.py --batch-tokens compares sizes); on a GPU pass more.
+BATCH_TOKENS = 384
 
 
 class Encoding(NamedTuple):

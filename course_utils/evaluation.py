@@ -310,3 +310,57 @@ def _percentiles(value: float, results: np.ndarray, confidence: float) -> Interv
         raise ValueError(f"the statistic is NaN or infinite for {bad} of {len(results)} resamples: too few rows?")
     low, high = np.quantile(results, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high))
+
+
+# --- Fusion ---------------------------------------------------------------------------------------
+
+
+def fuse_ranks(*systems: np.ndarray, k: int = 60) -> np.ndarray:
+    """Reciprocal rank fusion of several systems' scores, each ``[n_queries, n_docs]``: ``Σ 1 / (k + rank)``.
+
+    Only the order within a query counts, so the systems need no common scale (Cormack, Clarke and Büttcher 2009,
+    "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods"; k = 60 is theirs). Documents
+    with equal scores share the last of their places: a system that finds nothing has no say about the documents it
+    does not find, and the order of the documents does not matter.
+
+    Raises:
+        ValueError: no systems, different shapes, NaN, or a negative k.
+    """
+    matrices = _score_matrices(systems)
+    if k < 0:
+        raise ValueError(f"k must not be negative; got {k}")
+    return sum(1 / (k + stats.rankdata(-scores, method="max", axis=1)) for scores in matrices)
+
+
+def fuse_scores(*systems: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
+    """Weighted sum of several systems' scores, each ``[n_queries, n_docs]``, brought to 0 … 1 within every query.
+
+    ``Σ_i w_i (s_i − min s_i) / (max s_i − min s_i)``; a query for which a system gives all documents the same score
+    gets nothing from it. Equal weights by default. (Lee 1997, "Analyses of Multiple Evidence Combination".)
+
+    Raises:
+        ValueError: no systems, different shapes, NaN or infinity, or another number of weights.
+    """
+    matrices = _score_matrices(systems)
+    weights = np.full(len(matrices), 1 / len(matrices)) if weights is None else _vector(weights, "weights")
+    if len(weights) != len(matrices):
+        raise ValueError(f"{len(weights)} weights for {len(matrices)} systems: give one for each")
+    total = np.zeros(matrices[0].shape)
+    for weight, scores in zip(weights, matrices, strict=True):
+        low, high = scores.min(axis=1, keepdims=True), scores.max(axis=1, keepdims=True)
+        total += weight * np.divide(scores - low, high - low, out=np.zeros_like(scores), where=high > low)
+    return total
+
+
+def _score_matrices(systems: Sequence[np.ndarray]) -> list[np.ndarray]:
+    matrices = [np.asarray(scores, dtype=np.float64) for scores in systems]
+    shapes = [m.shape for m in matrices]
+    if not matrices or len(set(shapes)) > 1 or matrices[0].ndim != 2 or not matrices[0].shape[1]:
+        raise ValueError(f"give the scores of one or more systems, all [n_queries, n_docs]; got shapes {shapes}")
+    for number, scores in enumerate(matrices):
+        if not np.isfinite(scores).all():
+            row, column = np.argwhere(~np.isfinite(scores))[0]
+            raise ValueError(
+                f"system {number}: the score of query {row} and document {column} is {scores[row, column]}"
+            )
+    return matrices

@@ -46,7 +46,15 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Data:
-    """One data file of a recipe; ``weight`` is its share of the batches."""
+    """One data file of a recipe.
+
+    Attributes:
+        weight: its share of the batches.
+        instruction: what the embeddings of this file should be about.
+        label, within: columns of a labelled file, see :func:`_labelled`.
+        limit: use that many rows at most.
+        mine: give pairs hard negatives, see :func:`mine_negatives`.
+    """
 
     file: str
     form: str
@@ -55,6 +63,7 @@ class Data:
     label: str | None = None
     within: str | None = None
     limit: int | None = None
+    mine: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,8 @@ def read(path: Path | str) -> Recipe:
     for d in data:
         if d.form not in FORMS:
             raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
+        if d.mine and d.form != "pairs":
+            raise ValueError(f"{path.name}: {d.file} has the form {d.form!r}; negatives are mined for 'pairs' only")
         if d.form == "labelled" and not d.label:
             raise ValueError(f"{path.name}: {d.file} has the form 'labelled', which needs the key 'label'")
     return recipe
@@ -122,7 +133,12 @@ def _build(kind: type, values: dict, where: str):
         wanted = get_origin(known[key]) if get_origin(known[key]) is list else known[key]
         if not isinstance(value, int | float if wanted is float else wanted):
             raise ValueError(f"{where}: {key} must be {getattr(wanted, '__name__', wanted)}; got {value!r}")
-        if isinstance(value, int | float) and value <= 0 and key not in ("seed", "lm_weight"):
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and value <= 0
+            and key not in ("seed", "lm_weight")
+        ):
             raise ValueError(f"{where}: {key} must be positive; got {value}")
     try:
         return kind(**values)
@@ -174,7 +190,8 @@ def load_examples(
         dropped[data.file] = len(rows) - len(kept)
         rng = random.Random(recipe.seed * 1000 + number)
         rng.shuffle(kept)
-        datasets.append(_examples(kept[: data.limit], data, rng))
+        examples = _examples(kept[: data.limit], data, rng)
+        datasets.append(mine_negatives(examples, rng) if data.mine else examples)
         largest = max(stage.batch_size for stage in recipe.stage)
         if len(datasets[-1]) < largest:
             raise ValueError(f"{data.file} gives {len(datasets[-1])} examples, fewer than one batch of {largest}")
@@ -223,6 +240,27 @@ def _labelled(rows: list[dict], data: Data, rng: random.Random) -> list[Example]
                 Example(row["text"], positive["text"], negative, data.instruction, data.instruction, group=label)
             )
     return examples
+
+
+def mine_negatives(examples: list[Example], rng: random.Random, depth: int = 10) -> list[Example]:
+    """Give pairs hard negatives: another pair's positive that BM25 finds for the anchor.
+
+    One of the second to ``depth``-th best foreign passages is drawn. The best is left out, because
+    in small collections it answers the question too often (Karpukhin et al. 2020, arXiv 2004.04906,
+    mine with BM25; Qu et al. 2021, arXiv 2010.08191, on false negatives).
+    """
+    import bm25s
+
+    passages = sorted({e.positive for e in examples})
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(passages, stopwords="en", show_progress=False), show_progress=False)
+    questions = bm25s.tokenize([e.anchor for e in examples], stopwords="en", show_progress=False)
+    found, _ = index.retrieve(questions, k=min(depth + 1, len(passages)), show_progress=False)
+    mined = []
+    for example, row in zip(examples, found, strict=True):
+        foreign = [passages[i] for i in row if passages[i] != example.positive][1:depth]
+        mined.append(example._replace(negative=example.negative or (rng.choice(foreign) if foreign else None)))
+    return mined
 
 
 def batches(datasets: list[list[Example]], weights: list[float], batch_size: int, steps: int, seed: int):

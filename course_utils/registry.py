@@ -160,6 +160,19 @@ _POCKET = [
     ),
 ]
 
+# Not of the paper's eight: the same training with one ingredient changed.
+_VARIANTS = [
+    EmbedderSpec(
+        "smol-eol-cse-negation",
+        "smollm2",
+        "last_token",
+        prompts.ONE_WORD,
+        adapters=("smol-eol-cse-negation",),
+        origin="smollm2-last",
+        note="As smol-eol-cse, with negations, antonyms and swapped roles among the hard negatives.",
+    ),
+]
+
 _NEO, _OPT, _MISTRAL = "EleutherAI/gpt-neo-1.3B", "facebook/opt-1.3b", "mistralai/Mistral-7B-Instruct-v0.2"
 _LLAMA = "llama-7b"  # LLaMA-1 is gated: give the folder of your own copy as the backbone
 _MNTP = "McGill-NLP/LLM2Vec-Mistral-7B-Instruct-v2-mntp"
@@ -225,10 +238,12 @@ _PAPER = [
     ),
 ]
 
-_ENTRIES = {spec.name: spec for spec in _ORIGINS + _POCKET + _PAPER}
+_ENTRIES = {spec.name: spec for spec in _ORIGINS + _POCKET + _VARIANTS + _PAPER}
 
 #: Names of the eight pocket embedders, in the order of the paper's eight.
 POCKET = tuple(spec.name for spec in _POCKET)
+#: Names of pocket embedders with one ingredient of their training changed, for comparison (lesson 05).
+VARIANTS = tuple(spec.name for spec in _VARIANTS)
 #: Names of the untrained origins of the pocket embedders.
 ORIGINS = ("smollm2", "gemma3")
 #: Names of the paper's eight embedders and of their origins.

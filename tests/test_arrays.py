@@ -22,8 +22,12 @@ def test_a_random_sample_of_rows_is_reproduced(backbone):
     for name, embedder in load_family(names).items():
         fresh = embedder.encode([sentences[i] for i in rows])
         shipped = arrays.load(name)[rows]
-        error = np.linalg.norm(fresh - shipped, axis=1) / np.linalg.norm(fresh, axis=1)
-        assert error.max() < 2e-3, f"{name}: rows {rows[error >= 2e-3]} differ by {error.max():.4f}"
+        if name in arrays.ONE_BYTE:
+            step = np.abs(fresh).max(axis=1) / 127
+            error, allowed = np.abs(fresh - shipped).max(axis=1) / step, 0.55
+        else:
+            error, allowed = np.linalg.norm(fresh - shipped, axis=1) / np.linalg.norm(fresh, axis=1), 2e-3
+        assert error.max() < allowed, f"{name}: rows {rows[error >= allowed]} differ by {error.max():.4f}"
 
 
 def test_unknown_name_and_wrong_n_are_refused():

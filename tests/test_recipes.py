@@ -1,6 +1,7 @@
 """Recipes and training data: what is wrong is said before training starts, with file and line."""
 
 import json
+import random
 from collections import Counter
 
 import pytest
@@ -36,7 +37,7 @@ def test_shipped_recipe(path):
 
 
 def test_every_shipped_adapter_has_a_recipe():
-    needed = {adapter for name in registry.POCKET for adapter in registry.get(name).adapters}
+    needed = {adapter for name in registry.POCKET + registry.VARIANTS for adapter in registry.get(name).adapters}
     assert needed == {path.stem for path in recipes.RECIPES.glob("*.toml")}
 
 
@@ -262,3 +263,31 @@ def test_batches_are_of_similar_length():
     data = examples("a", 64)
     drawn = list(recipes.batches([data], [1.0], 4, 16, 0))
     assert max(map(spread, drawn)) < spread(data) / 3
+
+
+# --- Hard negatives --------------------------------------------------------------------------------
+
+
+def test_mined_negatives_are_near_but_not_the_own_positive(tmp_path):
+    animals = ["heron", "badger", "falcon", "otter"]
+    places = ["river", "forest", "cliff", "lake", "harbour", "meadow"]
+    rows = [
+        {"query": f"where does the {a} of the {p} sleep", "positive": f"The {a} rests near the {p}, at {i}{j}."}
+        for i, a in enumerate(animals)
+        for j, p in enumerate(places)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (mined,), _ = recipes.load_examples(recipe(Data("a.jsonl", "pairs", mine=True)), tmp_path)
+    (again,), _ = recipes.load_examples(recipe(Data("a.jsonl", "pairs", mine=True)), tmp_path)
+    assert mined == again  # the seed decides
+    positives = {row["positive"] for row in rows}
+    assert all(e.negative in positives - {e.positive} for e in mined)
+    words = {*animals, *places}
+    for e in recipes.mine_negatives([e._replace(negative=None) for e in mined], random.Random(0), depth=6):
+        assert words & set(e.anchor.split()) & set(e.negative.replace(",", "").split())  # true of 8 in 23 at random
+
+
+def test_mining_needs_pairs(tmp_path):
+    with pytest.raises(ValueError, match="a.jsonl has the form 'triplets'; negatives are mined for 'pairs' only"):
+        recipes.read(write_recipe(tmp_path, data=DATA + "mine = true"))
+    assert not recipes.read(write_recipe(tmp_path, data=DATA + "mine = false")).data[0].mine

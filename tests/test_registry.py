@@ -7,7 +7,7 @@ import pytest
 from course_utils import prompts, registry
 from course_utils.pooling import POOLINGS
 
-EVERY = registry.ORIGINS + registry.POCKET + registry.PAPER + registry.PAPER_ORIGINS
+EVERY = registry.ORIGINS + registry.POCKET + registry.VARIANTS + registry.PAPER + registry.PAPER_ORIGINS
 
 # From the paper and the model cards of its embedders: backbone, pooling, prompt, bidirectional, unit length, origin.
 PAPER = {

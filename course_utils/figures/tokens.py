@@ -221,6 +221,7 @@ def drawable(token: str) -> str:
 def _chip(token: str, kind: str, tip: str = "") -> str:
     before, after = _TAGS[_known(kind)]
     style = f"background:{_GROUND[kind]};color:#111;border-radius:4px;padding:1px 6px;margin:0 3px;white-space:pre"
+    style += ";display:inline-block"  # a chip is not broken in two at the end of a line
     # <bdi>: a token of a right-to-left script must not turn its neighbours round.
     return f'<span style="{style}"{tip}>{before}<bdi>{html.escape(token)}</bdi>{after}</span> '
 
