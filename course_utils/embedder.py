@@ -28,7 +28,7 @@ from course_utils.registry import EmbedderSpec
 MAX_TOKENS = 512
 #: Tokens per batch. Few enough that a layer's intermediate values stay in the processor's cache
 #: (benchmarks/encode.py --batch-tokens compares sizes); on a GPU pass more.
-BATCH_TOKENS = 384
+BATCH_TOKENS = 512
 
 
 class Encoding(NamedTuple):
@@ -359,14 +359,18 @@ def _one_each(instruction: str | Sequence[str | None] | None, n: int) -> list[st
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Positions of similar length together, so that little padding is computed; longest first.
 
-    A batch holds at most ``batch_tokens`` tokens, padding included, or a single longer text.
+    A batch holds at most ``batch_tokens`` tokens, padding included, or a single longer text. One that
+    is half full ends where the texts become more than a twentieth shorter.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        size = max(1, batch_tokens // lengths[order[start]])
-        yield order[start : start + size]
-        start += size
+        longest = lengths[order[start]]
+        end = min(len(order), start + max(1, batch_tokens // longest))
+        half = start + -(-batch_tokens // (2 * longest))
+        end = next((i for i in range(half, end) if lengths[order[i]] < 0.95 * longest), end)
+        yield order[start:end]
+        start = end
 
 
 def _pad(encodings: Sequence[Encoding], side: str, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -24,7 +24,7 @@ def test_a_random_sample_of_rows_is_reproduced(backbone):
         shipped = arrays.load(name)[rows]
         if name in arrays.ONE_BYTE:
             step = np.abs(fresh).max(axis=1) / 127
-            error, allowed = np.abs(fresh - shipped).max(axis=1) / step, 0.55
+            error, allowed = np.abs(fresh - shipped).max(axis=1) / step, 0.57  # the step is stored in float16
         else:
             error, allowed = np.linalg.norm(fresh - shipped, axis=1) / np.linalg.norm(fresh, axis=1), 2e-3
         assert error.max() < allowed, f"{name}: rows {rows[error >= allowed]} differ by {error.max():.4f}"

@@ -231,6 +231,13 @@ def test_batches_hold_everything_once_and_no_more_than_allowed():
     assert list(module.length_batches([], 90)) == []
 
 
+def test_a_batch_ends_early_rather_than_pad_much():
+    assert list(module.length_batches([20, 20, 20, 10, 10], 200)) == [[0, 1, 2, 3, 4]]  # only half full: go on
+    lengths = [20] * 5 + [19, 10, 10, 10, 5]
+    assert list(module.length_batches(lengths, 200)) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    assert list(module.length_batches([300, 10, 10], 200)) == [[0], [1, 2]]
+
+
 def test_progress_bar_on_long_work_only(llama, capsys):
     made = load(llama)
     capsys.readouterr()  # loading has a bar of its own

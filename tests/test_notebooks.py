@@ -243,9 +243,12 @@ def test_importing_the_package_is_quick_and_does_no_work():
         "import course_utils\n"
         "print(time.perf_counter() - start, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    seconds, torch, numpy = out.split()
-    assert float(seconds) < 1 and torch == numpy == "False", out
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+        for _ in range(3)
+    ]
+    assert all(out.split()[1:] == ["False", "False"] for out in runs), runs
+    assert min(float(out.split()[0]) for out in runs) < 1, runs
 
 
 def test_exercises_load_neither_torch_nor_a_lesson_before_they_are_asked_for():

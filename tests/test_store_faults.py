@@ -174,12 +174,19 @@ def phase(cache: Path) -> str:
     return f"downloading ({n_wheels} wheels done)" if work.exists() else "starting"
 
 
+def seconds_of_a_run(toy) -> float:
+    """How long a fetch from nothing takes on this machine now."""
+    cache, wheels, log = toy
+    shutil.rmtree(cache, ignore_errors=True)
+    began = time.perf_counter()
+    assert start(cache, wheels, log).wait() == 0
+    return time.perf_counter() - began
+
+
 @pytest.mark.slow
 def test_ten_kills_at_random_moments_leave_nothing_half_valid(toy):
     cache, wheels, log = toy
-    began = time.perf_counter()
-    assert start(cache, wheels, log).wait() == 0
-    whole_run = time.perf_counter() - began
+    whole_run = min(seconds_of_a_run(toy) for _ in range(2))  # the first reads everything from disk
     watcher = Watcher(cache, toy_source(wheels))
     watcher.start()
     chance, phases, n_fresh = random.Random(2406), [], 0
@@ -198,6 +205,8 @@ def test_ten_kills_at_random_moments_leave_nothing_half_valid(toy):
         process.communicate()
         if still_running:
             phases.append(phase(cache))
+        elif fresh:
+            whole_run *= 0.9  # it took less: a machine that was busy at first is not any more
         if len(phases) >= 10 and {"downloading", "converting"} <= {text.split()[0] for text in phases}:
             break
     folder = fetch_toy(cache, wheels, log)

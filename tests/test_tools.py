@@ -72,6 +72,18 @@ def test_make_test_runs_every_stage_and_fails_when_one_fails(monkeypatch, capfd)
     assert run_tests.main(["four"]) == 2
 
 
+def test_make_test_ends_with_the_names_of_what_failed(monkeypatch, tmp_path, capsys):
+    kept = tmp_path / "lastfailed"
+    kept.write_text('{"tests/test_old.py::test_before": true}')
+    monkeypatch.setattr(run_tests, "LAST_FAILED", kept)
+    fails = f"open({str(kept)!r}, 'w').write('{{\"tests/test_a.py::test_b\": true}}'); raise SystemExit(1)"
+    monkeypatch.setattr(run_tests, "STAGES", {"one": ("made up", [sys.executable, "-c", fails])})
+    assert run_tests.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "FAILED tests/test_a.py::test_b"
+    monkeypatch.setattr(run_tests, "STAGES", {"one": ("made up", [sys.executable, "-c", ""])})
+    assert run_tests.main([]) == 0 and "FAILED" not in capsys.readouterr().out
+
+
 def test_every_test_file_is_run_by_exactly_one_stage():
     unit = run_tests.STAGES["unit"][1]
     own = {part.removeprefix("--ignore=") for part in unit if part.startswith("--ignore=")}

@@ -6,12 +6,15 @@ All stages run even when one fails, so that one run tells everything. One
 process at a time: the models use all cores by themselves.
 """
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Where pytest keeps the names of what failed.
+LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 PYTEST = [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=5"]
 NBVAL = [
     "--nbval",
@@ -50,11 +53,18 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"There is no stage {unknown[0]!r}; choose from {', '.join(STAGES)}.", file=sys.stderr)
         return 2
-    results = {stage: run(stage) for stage in wanted or STAGES}
+    results, failures = {}, []
+    for stage in wanted or STAGES:
+        LAST_FAILED.unlink(missing_ok=True)
+        results[stage] = run(stage)
+        if LAST_FAILED.exists():
+            failures += json.loads(LAST_FAILED.read_text(encoding="utf-8"))
     print("\nStage        seconds  result")
     for stage, (status, seconds) in results.items():
         print(f"{stage:<11} {seconds:>8.0f}  {'ok' if status == 0 else 'FAILED'}")
     print(f"{'together':<11} {sum(seconds for _, seconds in results.values()):>8.0f}")
+    for name in failures:
+        print("FAILED", name)  # at the very end, where the last lines of a log show them
     return int(any(status for status, _ in results.values()))
 
 
