@@ -8,25 +8,21 @@ They lie in ``data/arrays/instructions`` as safetensors, one file per trained em
 A file remembers what it was made from: texts, backbone and adapters, as checksums. :func:`load` encodes afresh
 whatever has no file, or an outdated one, so a lesson never shows the numbers of an older adapter. The untrained
 embedders have no file: a few coordinates of theirs are twenty times as large as the rest, and one byte a number
-(:func:`course_utils.retrieval_arrays.pack`) would be too coarse for the others.
+(:func:`course_utils.shipped.pack`) would be too coarse for the others.
 """
 
-import hashlib
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from course_utils import instruction_texts, registry
+from course_utils import shipped as files
 from course_utils.registry import EmbedderSpec
-from course_utils.retrieval_arrays import pack, unpack
 
 #: Folder of the arrays.
-ARRAYS = Path(__file__).resolve().parent.parent / "data" / "arrays" / "instructions"
+ARRAYS = files.ARRAYS / "instructions"
 #: No instruction, the three aspects of the texts, and one that asks for nothing that a text has.
 INSTRUCTIONS = (None, *instruction_texts.ASPECTS, "purple")
 #: The name under which smol-grit's untrained origin reads the same prompts with the same pooling.
@@ -61,11 +57,9 @@ def load(name: str, backbone) -> dict[str | None, np.ndarray]:
         name: one of :data:`NAMES`.
         backbone: the language model in memory; used where there is no current file.
     """
-    from safetensors.numpy import load_file
-
     if is_current(name):
-        arrays = load_file(ARRAYS / f"{name}.safetensors")
-        return {i: unpack(arrays[_key(i)], arrays[f"{_key(i)}.scale"]) for i in INSTRUCTIONS}
+        arrays, _ = files.read(ARRAYS / f"{name}.safetensors", "instruction_arrays")
+        return {i: files.unpack(arrays[_key(i)], arrays[f"{_key(i)}.scale"]) for i in INSTRUCTIONS}
     return encode(name, [text.text for text in instruction_texts.read()], backbone)
 
 
@@ -79,29 +73,19 @@ def encode(name: str, texts: Sequence[str], backbone) -> dict[str | None, np.nda
 
 def source(name: str) -> dict[str, str]:
     """What an array depends on, as checksums: texts, backbone, adapters, and the instructions as they are put."""
-    from course_utils import store
-
     entry = spec(name)
-    weights = [Path(a) / "adapter_model.safetensors" for a in entry.adapter_paths()]
     prompts = [entry.prompt.wrap("x", i and TEMPLATES.get(name, "{}").format(i))[0] for i in INSTRUCTIONS]
     return {
         "embedder": name,
-        "texts": _digest("\n".join(text.text for text in instruction_texts.read()).encode()),
-        "prompts": _digest("\n".join(prompts).encode()),
-        "backbone": store.fingerprint(store.backbone(entry.backbone)),
-        "adapters": _digest(*(w.read_bytes() for w in weights)),
+        "texts": files.digest("\n".join(text.text for text in instruction_texts.read()).encode()),
+        "prompts": files.digest("\n".join(prompts).encode()),
+        **files.weights(entry),
     }
 
 
 def is_current(name: str) -> bool:
     """Whether the file exists and was made from today's texts, prompts, backbone and adapter."""
-    from safetensors import safe_open
-
-    path = ARRAYS / f"{name}.safetensors"
-    if not path.exists():
-        return False
-    with safe_open(path, "np") as file:
-        return json.loads(file.metadata()["made_from"]) == source(name)
+    return files.made_from(ARRAYS / f"{name}.safetensors") == source(name)
 
 
 def save(name: str, embeddings: dict[str | None, np.ndarray]) -> None:
@@ -110,20 +94,10 @@ def save(name: str, embeddings: dict[str | None, np.ndarray]) -> None:
     Raises:
         ValueError: an entry that is NaN or infinite.
     """
-    from safetensors.numpy import save_file
-
     tensors = {}
     for instruction, rows in embeddings.items():
-        tensors[_key(instruction)], tensors[f"{_key(instruction)}.scale"] = pack(rows)
-    ARRAYS.mkdir(parents=True, exist_ok=True)
-    partial = ARRAYS / f"{name}.partial"
-    made_from = {"made_from": json.dumps(source(name))}
-    save_file(tensors, partial, made_from)
-    os.replace(partial, ARRAYS / f"{name}.safetensors")
-
-
-def _digest(*parts: bytes) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+        tensors[_key(instruction)], tensors[f"{_key(instruction)}.scale"] = files.pack(rows)
+    files.write(ARRAYS / f"{name}.safetensors", tensors, source(name))
 
 
 def _key(instruction: str | None) -> str:
@@ -132,14 +106,12 @@ def _key(instruction: str | None) -> str:
 
 def main(names: Sequence[str]) -> None:
     """Make the named files, or all that are missing or stale."""
-    from course_utils.embedder import Backbone
-
     texts = [text.text for text in instruction_texts.read()]
-    backbone = None
-    for name in list(names) or [n for n in shipped() if not is_current(n)]:
-        backbone = backbone or Backbone(spec(name).backbone)
-        save(name, encode(name, texts, backbone))
-        print(f"{name}: written to {ARRAYS.parent.name}/{ARRAYS.name}/{name}.safetensors", flush=True)
+    files.make_each(
+        names or [n for n in shipped() if not is_current(n)],
+        lambda name, backbone: save(name, encode(name, texts, backbone)),
+        ARRAYS,
+    )
 
 
 if __name__ == "__main__":

@@ -9,24 +9,20 @@ time waiting. So the cosines of the word pairs and the document embeddings lie i
 :func:`get` takes them from there when they were made from today's texts and adapter, and otherwise encodes.
 """
 
-import hashlib
-import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from course_utils import arrays, registry
+from course_utils import arrays, registry, shipped
 from course_utils.datasets import judged_documents, word_pairs
 from course_utils.evaluation import cosine
 from course_utils.prompts import Prompt
 from course_utils.registry import EmbedderSpec
 
 #: Folder of the arrays.
-JUDGED = arrays.ARRAYS / "judged"
+JUDGED = shipped.ARRAYS / "judged"
 #: The judged word pairs: similarity and relatedness.
 WORD_SETS = ("simlex999", "wordsim353")
 #: Written before a word for embedders whose own prompt puts nothing after the text; not pooled.
@@ -78,12 +74,7 @@ def load(spec: EmbedderSpec) -> Judged:
     Raises:
         FileNotFoundError: there are none.
     """
-    from safetensors.numpy import load_file
-
-    path = JUDGED / f"{spec.name}.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"no shipped numbers for {spec.name!r}: run python -m course_utils.judged {spec.name}")
-    stored = load_file(path)
+    stored, _ = shipped.read(JUDGED / f"{spec.name}.safetensors", "judged")
     cosines = {name: stored[name] for name in WORD_SETS}
     bare = {name: stored.get(f"{name}-bare", cosines[name]) for name in WORD_SETS}
     return Judged(cosines, bare, stored["documents"].astype(np.float32))
@@ -98,10 +89,7 @@ def compute(embedder) -> Judged:
     cosines = word_cosines(in_carrier)
     bare = cosines if carried(spec.prompt) == spec.prompt else word_cosines(embedder)
     documents = embedder.encode(judged_documents()[0], progress=False)
-    largest = np.abs(documents).max()
-    if largest > np.finfo(np.float16).max:
-        raise ValueError(f"{spec.name}: an entry of {largest:.0f} does not fit into float16")
-    return Judged(cosines, bare, documents.astype(np.float16).astype(np.float32))
+    return Judged(cosines, bare, shipped.half(spec.name, documents).astype(np.float32))
 
 
 def word_cosines(embedder, rows: Sequence[int] | None = None) -> dict[str, np.ndarray]:
@@ -122,32 +110,20 @@ def word_cosines(embedder, rows: Sequence[int] | None = None) -> dict[str, np.nd
 
 def source(spec: EmbedderSpec) -> dict[str, str]:
     """What the numbers depend on, as checksums: texts, carrier, prompt, backbone, adapters."""
-    from course_utils import store
-
-    adapters = [Path(a) / "adapter_model.safetensors" for a in spec.adapter_paths()]
-    return {
-        "embedder": spec.name,
-        "texts": _digest("\n".join([*words(), *judged_documents()[0], repr(carried(spec.prompt))]).encode()),
-        "backbone": store.fingerprint(store.backbone(spec.backbone)),
-        "adapters": _digest(*(a.read_bytes() for a in adapters)),
-    }
+    texts = [*words(), *judged_documents()[0], repr(carried(spec.prompt))]
+    return {"embedder": spec.name, "texts": shipped.digest("\n".join(texts).encode()), **shipped.weights(spec)}
 
 
 def is_current(spec: EmbedderSpec) -> bool:
     """Whether numbers ship for this embedder and were made from today's texts, backbone and adapters."""
-    from safetensors import safe_open
-
-    path = JUDGED / f"{spec.name}.safetensors"
-    if spec.backbone not in registry.STORED or not path.exists():
+    if spec.backbone not in registry.STORED:
         return False
-    with safe_open(path, "np") as file:
-        return json.loads(file.metadata()["made_from"]) == source(spec)
+    made_from = shipped.made_from(JUDGED / f"{spec.name}.safetensors")
+    return made_from is not None and made_from == source(spec)
 
 
 def make(name: str, backbone=None) -> None:
     """Compute the numbers of one embedder and write them, atomically."""
-    from safetensors.numpy import save_file
-
     from course_utils.embedder import load as load_embedder
 
     embedder = load_embedder(name, backbone=backbone)
@@ -155,26 +131,13 @@ def make(name: str, backbone=None) -> None:
     tensors = {**found.cosines, "documents": found.documents.astype(np.float16)}
     if carried(embedder.spec.prompt) != embedder.spec.prompt:
         tensors |= {f"{key}-bare": values for key, values in found.bare.items()}
-    JUDGED.mkdir(parents=True, exist_ok=True)
-    partial = JUDGED / f"{name}.partial"
-    save_file(tensors, partial, {"made_from": json.dumps(source(embedder.spec))})
-    os.replace(partial, JUDGED / f"{name}.safetensors")
-
-
-def _digest(*parts: bytes) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    shipped.write(JUDGED / f"{name}.safetensors", tensors, source(embedder.spec))
 
 
 def main(names: Sequence[str]) -> None:
     """Make the numbers of the named embedders, or all that are missing or stale."""
-    from course_utils.embedder import Backbone
-
-    wanted = list(names) or [n for n in registry.available(NAMES) if not is_current(registry.get(n))]
-    for source_name in dict.fromkeys(registry.get(n).backbone for n in wanted):
-        backbone = Backbone(source_name)
-        for name in [n for n in wanted if registry.get(n).backbone == source_name]:
-            make(name, backbone)
-            print(f"{name}: written to {JUDGED.name}/{name}.safetensors", flush=True)
+    stale = [n for n in registry.available(NAMES) if not is_current(registry.get(n))]
+    shipped.make_each(names or stale, make, JUDGED)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ Encoding 5 076 paragraphs takes one core of a laptop a quarter of an hour and mo
     python -m course_utils.retrieval_arrays smol-grit            # one embedder again
     python -m course_utils.retrieval_arrays --dtype bfloat16     # four times as fast where the processor has it
 
-A number takes one byte (:func:`course_utils.arrays.pack`). The work is done in pieces that are
+A number takes one byte (:func:`course_utils.shipped.pack`). The work is done in pieces that are
 kept in the cache, so a run that was cut goes on where it stopped.
 """
 
 import argparse
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -22,13 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_utils import registry, store
-from course_utils.arrays import ARRAYS as ALL_ARRAYS
-from course_utils.arrays import pack, unpack
+from course_utils import registry, shipped, store
 from course_utils.datasets import Retrieval, wikipedia_retrieval
 
 #: Folder of the arrays.
-ARRAYS = ALL_ARRAYS / "retrieval"
+ARRAYS = shipped.ARRAYS / "retrieval"
 #: The embedders whose arrays ship: those that were trained for retrieval.
 NAMES = ("smol-sgpt-qa", "smol-grit")
 #: What an embedder that takes instructions is told about a query; documents get none.
@@ -51,16 +48,12 @@ def load(name: str) -> Embedded:
         FileNotFoundError: no array of that name; the message lists those present.
         ValueError: the array was made from other texts.
     """
-    from safetensors import safe_open
-
-    path = ARRAYS / f"{name}.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"no shipped collection for {name!r}; there are: {', '.join(have()) or 'none'}")
-    with safe_open(path, "np") as file:
-        made_from = json.loads(file.metadata()["made_from"])
-        sides = [unpack(file.get_tensor(side), file.get_tensor(f"{side}.scale")) for side in Embedded._fields]
+    stored, made_from = shipped.read(ARRAYS / f"{name}.safetensors", "retrieval_arrays")
     if made_from["collection"] != digest(wikipedia_retrieval()):
-        raise ValueError(f"{path.name} was made from other texts: run python -m course_utils.retrieval_arrays {name}")
+        raise ValueError(
+            f"{name}.safetensors was made from other texts: run python -m course_utils.retrieval_arrays {name}"
+        )
+    sides = [shipped.unpack(stored[side], stored[f"{side}.scale"]) for side in Embedded._fields]
     return Embedded(*sides)
 
 
@@ -72,33 +65,24 @@ def have() -> list[str]:
 def digest(collection: Retrieval) -> str:
     """Checksum of all documents and queries with their ids, in order."""
     rows = [*collection.corpus.items(), ("", ""), *collection.queries.items()]
-    return hashlib.sha256("\n".join(f"{key}\t{text}" for key, text in rows).encode()).hexdigest()
+    return shipped.digest("\n".join(f"{key}\t{text}" for key, text in rows).encode())
 
 
 def source(name: str, collection: Retrieval, dtype: str = "float32") -> dict[str, str]:
     """What the embeddings of a collection depend on: texts, instruction, backbone, adapters, arithmetic."""
-    spec = registry.get(name)
-    weights = [(Path(a) / "adapter_model.safetensors").read_bytes() for a in spec.adapter_paths()]
     return {
         "embedder": name,
         "collection": digest(collection),
         "instruction": INSTRUCTIONS.get(name, ""),
-        "backbone": store.fingerprint(store.backbone(spec.backbone)),
-        "adapters": hashlib.sha256(b"".join(weights)).hexdigest(),
+        **shipped.weights(registry.get(name)),
         "dtype": dtype,
     }
 
 
 def is_current(name: str) -> bool:
     """Whether the array exists and was made from today's texts, backbone and adapter, in whichever arithmetic."""
-    from safetensors import safe_open
-
-    path = ARRAYS / f"{name}.safetensors"
-    if not path.exists():
-        return False
-    with safe_open(path, "np") as file:
-        made_from = json.loads(file.metadata()["made_from"])
-    return made_from == source(name, wikipedia_retrieval(), made_from.get("dtype"))
+    made_from = shipped.made_from(ARRAYS / f"{name}.safetensors")
+    return made_from is not None and made_from == source(name, wikipedia_retrieval(), made_from.get("dtype"))
 
 
 def encode(name: str, collection: Retrieval, dtype: str = "float32", report=print) -> Embedded:
@@ -110,7 +94,7 @@ def encode(name: str, collection: Retrieval, dtype: str = "float32", report=prin
         dtype: ``"float32"``, or ``"bfloat16"`` for a rough result in a fraction of the time.
         report: called with a line after every tenth piece.
     """
-    key = hashlib.sha256(json.dumps(source(name, collection, dtype)).encode()).hexdigest()[:16]
+    key = shipped.digest(json.dumps(source(name, collection, dtype)).encode())[:16]
     folder = store.cache_folder() / "collections" / f"{name}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     queries, documents = list(collection.queries.values()), list(collection.corpus.values())
@@ -165,15 +149,11 @@ def merged(name: str, dtype: str = "float32") -> Iterator:
 
 def make(name: str, dtype: str = "float32") -> Path:
     """Encode the Wikipedia collection and write the array, atomically; returns its path."""
-    from safetensors.numpy import save_file
-
     collection, tensors = wikipedia_retrieval(), {}
     for side, rows in encode(name, collection, dtype, lambda line: print(line, flush=True))._asdict().items():
-        tensors[side], tensors[f"{side}.scale"] = pack(rows)
-    ARRAYS.mkdir(parents=True, exist_ok=True)
-    partial, path = ARRAYS / f"{name}.partial", ARRAYS / f"{name}.safetensors"
-    save_file(tensors, partial, {"made_from": json.dumps(source(name, collection, dtype))})
-    os.replace(partial, path)
+        tensors[side], tensors[f"{side}.scale"] = shipped.pack(rows)
+    path = ARRAYS / f"{name}.safetensors"
+    shipped.write(path, tensors, source(name, collection, dtype))
     return path
 
 

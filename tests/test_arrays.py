@@ -21,12 +21,13 @@ def test_a_random_sample_of_rows_is_reproduced(backbone):
     sentences = wikipedia_sentences(arrays.N_SENTENCES)
     for name, embedder in load_family(names).items():
         fresh = embedder.encode([sentences[i] for i in rows])
-        shipped = arrays.load(name)[rows]
+        stored = arrays.load(name)[rows]
         if name in arrays.ONE_BYTE:
             step = np.abs(fresh).max(axis=1) / 127
-            error, allowed = np.abs(fresh - shipped).max(axis=1) / step, 0.57  # the step is stored in float16
+            # Half a step for the rounding, and room for the arithmetic of other processors.
+            error, allowed = np.abs(fresh - stored).max(axis=1) / step, 0.75
         else:
-            error, allowed = np.linalg.norm(fresh - shipped, axis=1) / np.linalg.norm(fresh, axis=1), 2e-3
+            error, allowed = np.linalg.norm(fresh - stored, axis=1) / np.linalg.norm(fresh, axis=1), 2e-3
         assert error.max() < allowed, f"{name}: rows {rows[error >= allowed]} differ by {error.max():.4f}"
 
 

@@ -150,8 +150,8 @@ def test_a_random_sample_of_rows_is_reproduced(backbone):
             assert shipped[instruction].shape == (len(texts), 576)
             step = np.abs(fresh[instruction]).max(axis=1, keepdims=True) / 127  # one byte a number
             error = np.abs(fresh[instruction] - shipped[instruction][rows])
-            # Half a step for the rounding, and a sixteenth for the step itself, which is stored in float16.
-            assert (error <= 0.57 * step).all(), (name, instruction, rows)
+            # Half a step for the rounding, and room for the arithmetic of other processors.
+            assert (error <= 0.75 * step).all(), (name, instruction, rows)
 
 
 def test_what_has_no_current_file_is_encoded(monkeypatch, backbone, tmp_path):

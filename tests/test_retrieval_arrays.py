@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from course_utils import registry, store
+from course_utils import registry, shipped, store
 from course_utils import retrieval_arrays as arrays
 from course_utils.datasets import Retrieval, wikipedia_retrieval
 from course_utils.embedder import load as load_embedder
@@ -29,19 +29,19 @@ def relative_error(found, expected):
 def test_no_entry_is_off_by_more_than_half_a_scale():
     rows = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32) * np.logspace(-3, 3, 50)[:, None]
     rows[7] = 0
-    numbers, scales = arrays.pack(rows)
+    numbers, scales = shipped.pack(rows)
     assert numbers.dtype == np.int8 and scales.dtype == np.float32 and scales[7] == 0
-    error = np.abs(arrays.unpack(numbers, scales) - rows)
+    error = np.abs(shipped.unpack(numbers, scales) - rows)
     assert (error <= 0.5001 * scales[:, None]).all()
     np.testing.assert_allclose(np.abs(numbers).max(axis=1)[np.arange(50) != 7], 127)
 
 
 def test_packing_refuses_what_is_no_matrix_of_numbers():
     with pytest.raises(ValueError, match=r"got shape \(3,\)"):
-        arrays.pack(np.ones(3))
+        shipped.pack(np.ones(3))
     with pytest.raises(ValueError, match="finite"):
-        arrays.pack(np.array([[1.0, np.nan]]))
-    assert arrays.unpack(*arrays.pack(np.empty((0, 5)))).shape == (0, 5)
+        shipped.pack(np.array([[1.0, np.nan]]))
+    assert shipped.unpack(*shipped.pack(np.empty((0, 5)))).shape == (0, 5)
 
 
 # --- Encoding -------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_a_random_sample_of_rows_is_reproduced(name):
 
 
 def test_an_unknown_name_and_other_texts_are_refused(monkeypatch):
-    with pytest.raises(FileNotFoundError, match="no shipped collection for 'no-such'; there are:"):
+    with pytest.raises(FileNotFoundError, match="no shipped numbers for 'no-such'; there are:"):
         arrays.load("no-such")
     monkeypatch.setattr(arrays, "wikipedia_retrieval", lambda: SMALL)
     with pytest.raises(ValueError, match="made from other texts"):
