@@ -105,7 +105,7 @@ def token_flops(made: Embedder, lengths: Sequence[int]) -> float:
 
 
 def matrix_products(made: Embedder, rows: int, one_block: bool = False) -> tuple[Callable[[], object], float]:
-    """The model's linear layers as bare products on ``rows`` tokens, and their operations.
+    """The model's linear layers as bare products on ``rows`` tokens in the model's number format, and their operations.
 
     With ``one_block`` the first block's weights are used again and again, so that they stay in the
     processor's cache: no model can do that, and it is the higher limit of the two.
@@ -113,7 +113,7 @@ def matrix_products(made: Embedder, rows: int, one_block: bool = False) -> tuple
     blocks = list(made.backbone.transformer.layers)
     blocks = [blocks[0]] * len(blocks) if one_block else blocks
     layers = [m for block in blocks for m in block.modules() if isinstance(m, torch.nn.Linear)]
-    inputs = {layer.in_features: torch.randn(rows, layer.in_features) for layer in layers}
+    inputs = {layer.in_features: torch.randn(rows, layer.in_features, dtype=layer.weight.dtype) for layer in layers}
 
     @torch.inference_mode()
     def work():
@@ -196,12 +196,14 @@ def against_the_peer(made: Embedder, sets: dict[str, list[str]], repeats: int) -
 def against_float32(made: Embedder, sets: dict[str, list[str]], repeats: int) -> None:
     half = Embedder(made.spec, Backbone(made.backbone.source, dtype="bfloat16"))
     exclude = special_ids(made.tokenizer, len(made.unembedding))
+    products = {key: matrix_products(e, embedder.BATCH_TOKENS)[0] for key, e in (("full", made), ("half", half))}
     rows = []
     for name, texts in sets.items():
         times = paired(
             {
                 "float32": lambda texts=texts: made.encode(texts, progress=False),
                 "bfloat16": lambda texts=texts: half.encode(texts, progress=False),
+                **products,
             },
             repeats,
         )
@@ -214,6 +216,7 @@ def against_float32(made: Embedder, sets: dict[str, list[str]], repeats: int) ->
                 name,
                 f"{len(texts) / statistics.median(times['bfloat16']):.0f}",
                 spread([a / b for a, b in zip(times["float32"], times["bfloat16"], strict=True)]),
+                spread([a / b for a, b in zip(times["full"], times["half"], strict=True)]),
                 f"{100 * statistics.mean(shared):.1f}",
                 f"{100 * min(shared):.0f}",
                 f"{100 * float((full_ids[:, 0] == half_ids[:, 0]).mean()):.1f}",
@@ -222,7 +225,15 @@ def against_float32(made: Embedder, sets: dict[str, list[str]], repeats: int) ->
     units = bfloat16_units()
     print("### bfloat16\n")
     print(f"The processor's units for it: {', '.join(units) if units else 'none found, so expect no gain'}.\n")
-    head = ["texts", "per s", "speed-up", "% of top 10 shared", "% in the worst text", "% same first token"]
+    head = [
+        "texts",
+        "per s",
+        "speed-up",
+        "of bare products",
+        "% of top 10 shared",
+        "% in the worst text",
+        "% same first token",
+    ]
     print(table(head, rows))
 
 
