@@ -68,13 +68,18 @@ class Data:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training under one objective with its own one-cycle schedule."""
+    """A stretch of training under one objective with its own one-cycle schedule.
+
+    Attributes:
+        cached: contrast large batches in little memory, see :func:`course_utils.training.cached_loss`.
+    """
 
     objective: str
     steps: int
     learning_rate: float
     batch_size: int = 32
     lm_weight: float = 0.1
+    cached: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ from course_utils.recipes import Example, Recipe, Stage
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 #: Share of tokens hidden in masked next-token prediction, as in LLM2Vec (arXiv 2404.05961).
 MASKED_SHARE = 0.2
+#: Tokens that go through the transformer at once.
+PIECE_TOKENS = 1024
 
 
 def info_nce(
@@ -68,13 +70,43 @@ def false_negatives(batch: Sequence[Example], n_negatives: int) -> torch.Tensor:
 
 def contrastive_loss(embedder: Embedder, batch: Sequence[Example], temperature: float, max_tokens: int) -> torch.Tensor:
     """InfoNCE of one batch. Anchors are queries and positives passages for embedders that mark them."""
+    return _contrast(embed(embedder, _sides(embedder, batch, max_tokens)), batch, temperature)
+
+
+def cached_loss(embedder: Embedder, batch: Sequence[Example], temperature: float, max_tokens: int) -> torch.Tensor:
+    """:func:`contrastive_loss` and its gradients, in the memory that a small piece of the batch takes.
+
+    Gradient caching (Gao et al. 2021, arXiv 2101.06983): embed the whole batch without keeping track, take the
+    loss's gradient with respect to the embeddings, then embed piece by piece once more and hand each piece its
+    share of that gradient. It costs a second forward pass, and the batch may be as large as you like.
+
+    Returns the loss, already propagated to the parameters.
+    """
+    encodings = _sides(embedder, batch, max_tokens)
+    with torch.no_grad():
+        embeddings = embed(embedder, encodings)
+    embeddings.requires_grad_()
+    loss = _contrast(embeddings, batch, temperature)
+    loss.backward()
+    for piece in length_batches([len(e.ids) for e in encodings], PIECE_TOKENS):
+        again = embed(embedder, [encodings[i] for i in piece])
+        with torch.autocast(again.device.type, enabled=False):
+            again.backward(embeddings.grad[piece])
+    return loss.detach()
+
+
+def _sides(embedder: Embedder, batch: Sequence[Example], max_tokens: int) -> list[Encoding]:
+    """The anchors of a batch, then its positives, then its hard negatives."""
     hard = [e for e in batch if e.negative]
     anchors = prepare(embedder, [e.anchor for e in batch], [e.instruction for e in batch], "query", max_tokens)
     others = [e.positive for e in batch] + [e.negative for e in hard]
     instructions = [e.positive_instruction for e in batch] + [e.positive_instruction for e in hard]
-    embeddings = embed(embedder, anchors + prepare(embedder, others, instructions, "passage", max_tokens))
+    return anchors + prepare(embedder, others, instructions, "passage", max_tokens)
+
+
+def _contrast(embeddings: torch.Tensor, batch: Sequence[Example], temperature: float) -> torch.Tensor:
     anchors, positives, negatives = embeddings.tensor_split([len(batch), 2 * len(batch)])
-    return info_nce(anchors, positives, negatives, temperature, false_negatives(batch, len(hard)))
+    return info_nce(anchors, positives, negatives, temperature, false_negatives(batch, len(negatives)))
 
 
 def masked_next_token_loss(
@@ -115,7 +147,7 @@ def token_states(embedder: Embedder, encodings: Sequence[Encoding]) -> torch.Ten
     return embedder.forward(encodings, pooled=False)
 
 
-def embed(embedder: Embedder, encodings: Sequence[Encoding], batch_tokens: int = 1024) -> torch.Tensor:
+def embed(embedder: Embedder, encodings: Sequence[Encoding], batch_tokens: int = PIECE_TOKENS) -> torch.Tensor:
     """Differentiable embeddings ``[n, d]``, computed in pieces of similar length to save padding."""
     pieces = list(length_batches([len(e.ids) for e in encodings], batch_tokens))
     embeddings = torch.cat([embedder.forward([encodings[i] for i in piece]) for piece in pieces])
@@ -185,7 +217,8 @@ def train(
             group["lr"] = learning_rate
         with precision(run):
             loss = _loss(run, stage, batch, position)
-        loss.backward()
+        if loss.requires_grad:  # a cached loss has been propagated already
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(run.parameters.values(), recipe.max_grad_norm)
         run.optimizer.step()
         run.optimizer.zero_grad()
@@ -216,7 +249,8 @@ def _loss(run: Run, stage: Stage, batch: list[Example], position: int) -> torch.
     if stage.objective == "mntp":
         generator = torch.Generator().manual_seed(recipe.seed * 100_000 + position)
         return masked_next_token_loss(run.embedder, texts, recipe.max_tokens, generator)
-    loss = contrastive_loss(run.embedder, batch, recipe.temperature, recipe.max_tokens)
+    contrastive = cached_loss if stage.cached else contrastive_loss
+    loss = contrastive(run.embedder, batch, recipe.temperature, recipe.max_tokens)
     if stage.objective == "contrastive+lm":
         loss = loss + stage.lm_weight * next_token_loss(run.embedder, texts[:16], recipe.max_tokens)
     return loss

@@ -110,6 +110,35 @@ def test_contrastive_loss_is_info_nce_of_the_embeddings(llama):
     assert mean_loss(run, batch) == pytest.approx(expected, abs=1e-4)  # an untrained adapter changes nothing
 
 
+def test_cached_gradients_are_those_of_the_whole_batch(llama, monkeypatch):
+    """In pieces of two or three texts, with and without hard negatives, and beside the next-token loss."""
+    monkeypatch.setattr(training, "PIECE_TOKENS", 24)
+    batch = [*TRIPLETS[:6], TRIPLETS[9]._replace(negative=None)]
+    for objective in ("contrastive", "contrastive+lm"):
+        found = {}
+        for cached in (False, True):
+            run = training.start(recipe(llama), dtype="float32")
+            for number, p in enumerate(
+                run.parameters.values()
+            ):  # a fresh adapter has zeros, and so no gradient, in half
+                torch.manual_seed(number)
+                p.data.normal_(std=0.1)
+            stage = Stage(objective, 1, 1e-3, batch_size=len(batch), cached=cached)
+            loss = training._loss(run, stage, batch, 0)
+            if loss.requires_grad:
+                loss.backward()
+            found[cached] = loss.item(), torch.cat([p.grad.flatten() for p in run.parameters.values()])
+        assert found[True][0] == pytest.approx(found[False][0], rel=1e-5)
+        torch.testing.assert_close(found[True][1], found[False][1], rtol=1e-4, atol=1e-6)
+        assert found[True][1].abs().max() > 1e-3
+
+
+def test_training_with_cached_gradients_goes_the_same_way(llama):
+    plain, losses = run_for(recipe(llama, Stage("contrastive", 4, 1e-2, batch_size=16)))
+    cached, cached_losses = run_for(recipe(llama, Stage("contrastive", 4, 1e-2, batch_size=16, cached=True)))
+    assert cached_losses == pytest.approx(losses, rel=1e-4)
+
+
 @torch.no_grad()
 def test_masked_next_token_loss_predicts_hidden_tokens_from_the_position_before(llama):
     """The loss is that of one of the ways to hide tokens of the text, each tried in a plain forward pass."""

@@ -2,11 +2,13 @@
 
     python tools/run_tests.py [lint] [unit] [notebooks] [exercises] [browser]
 
-All stages run even when one fails, so that one run tells everything. One
-process at a time: the models use all cores by themselves.
+All stages run even when one fails, so that one run tells everything. One stage
+at a time: the models use all cores by themselves. Only the unit tests, most of
+which compute little, run in two processes with half the threads each.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Where pytest keeps the names of what failed.
 LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 PYTEST = [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=5"]
+TWO_PROCESSES = ["--numprocesses=2", "--dist=loadfile"]
 NBVAL = [
     "--nbval",
     "--nbval-current-env",
@@ -28,7 +31,7 @@ STAGES = {
     "lint": ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
     "unit": (
         "unit tests",
-        [*PYTEST, "tests", "--ignore=tests/test_exercises.py", "--ignore=tests/test_browser.py"],
+        [*PYTEST, *TWO_PROCESSES, "tests", "--ignore=tests/test_exercises.py", "--ignore=tests/test_browser.py"],
     ),
     "notebooks": ("notebooks, compared with what is committed", [*PYTEST, *NBVAL, "notebooks"]),
     "exercises": ("exercises and quizzes", [*PYTEST, "tests/test_exercises.py"]),
@@ -41,7 +44,8 @@ def run(stage: str) -> tuple[int, float]:
     title, command = STAGES[stage]
     print(f"\n==> {stage}: {title}", flush=True)
     start = time.perf_counter()
-    status = subprocess.run(command, cwd=ROOT).returncode
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2))} if TWO_PROCESSES[0] in command else {}
+    status = subprocess.run(command, cwd=ROOT, env=threads | os.environ).returncode
     seconds = time.perf_counter() - start
     print(f"==> {stage}: {'ok' if status == 0 else f'FAILED (exit status {status})'} in {seconds:.0f} s", flush=True)
     return status, seconds
