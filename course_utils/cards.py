@@ -35,6 +35,14 @@ DATA_SOURCES = {
     "banking_intents.jsonl": ("BANKING77 train", "CC BY 4.0"),
     "negation_triplets.jsonl": ("written for this course, see data/negation_triplets.md", "CC BY 4.0"),
     "question_answers.jsonl": ("XQuAD-en", "CC BY-SA 4.0"),
+    "docstrings.jsonl": (
+        "docstrings of NumPy, SciPy, scikit-learn, pandas, SymPy and NetworkX: python -m course_utils.docstrings",
+        "BSD 3-clause",
+    ),
+    "crossed.jsonl": (
+        "CLINC150 and SNLI with crossing labels: python -m course_utils.crossing",
+        "CC BY 3.0 and CC BY-SA 4.0",
+    ),
 }
 LICENCES = {
     "smollm2": "Apache-2.0, like the backbone SmolLM2-135M-Instruct",

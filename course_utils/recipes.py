@@ -21,6 +21,7 @@ RECIPES = Path(__file__).resolve().parent.parent / "data" / "recipes"
 FORMS = {
     "triplets": ("anchor", "positive", "negative"),
     "pairs": ("query", "positive"),
+    "cloze": ("positive",),
     "labelled": ("text",),
     "answers": ("context", "question", "answer"),
 }
@@ -34,6 +35,7 @@ class Example(NamedTuple):
         anchor, positive: the two texts; ``negative`` a text to push away, or None.
         instruction: for the anchor and, in labelled data, for all three; or None.
         group: examples of the same group are not each other's negatives.
+        topic: batches are made of examples of the same topic, where a data set has several.
     """
 
     anchor: str
@@ -42,6 +44,7 @@ class Example(NamedTuple):
     instruction: str | None = None
     positive_instruction: str | None = None
     group: str | None = None
+    topic: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Data:
         label, within: columns of a labelled file, see :func:`_labelled`.
         limit: use that many rows at most.
         mine: give pairs hard negatives, see :func:`mine_negatives`.
+        topics: make batches of one topic, see :func:`by_topic`.
     """
 
     file: str
@@ -64,6 +68,7 @@ class Data:
     within: str | None = None
     limit: int | None = None
     mine: bool = False
+    topics: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,8 @@ def read(path: Path | str) -> Recipe:
     for d in data:
         if d.form not in FORMS:
             raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
+        if d.mine and d.topics:
+            raise ValueError(f"{path.name}: {d.file} has both 'mine' and 'topics'; each makes hard negatives, choose one")
         if d.mine and d.form != "pairs":
             raise ValueError(f"{path.name}: {d.file} has the form {d.form!r}; negatives are mined for 'pairs' only")
         if d.form == "labelled" and not d.label:
@@ -196,8 +203,9 @@ def load_examples(
         rng = random.Random(recipe.seed * 1000 + number)
         rng.shuffle(kept)
         examples = _examples(kept[: data.limit], data, rng)
-        datasets.append(mine_negatives(examples, rng) if data.mine else examples)
         largest = max(stage.batch_size for stage in recipe.stage)
+        examples = mine_negatives(examples, rng) if data.mine else examples
+        datasets.append(by_topic(examples, largest, recipe.seed) if data.topics else examples)
         if len(datasets[-1]) < largest:
             raise ValueError(f"{data.file} gives {len(datasets[-1])} examples, fewer than one batch of {largest}")
     return datasets, dropped
@@ -211,12 +219,31 @@ def shingles(text: str, n: int = 8) -> set[tuple[str, ...]]:
 
 def _examples(rows: list[dict], data: Data, rng: random.Random) -> list[Example]:
     if data.form == "triplets":
-        return [Example(r["anchor"], r["positive"], r["negative"], data.instruction, data.instruction) for r in rows]
+        told = [r.get("instruction", data.instruction) for r in rows]
+        sides = [(r["anchor"], r["positive"], r["negative"]) for r in rows]
+        return [Example(*s, i, i, group=r.get("group")) for s, i, r in zip(sides, told, rows, strict=True)]
     if data.form == "pairs":
         return [Example(r["query"], r["positive"], r.get("negative"), data.instruction) for r in rows]
+    if data.form == "cloze":
+        return [e for r in {r["positive"]: r for r in rows}.values() for e in _cloze(r["positive"], data, rng)]
     if data.form == "answers":
         return [Example(r["context"], r["answer"], None, r["question"], group=r["answer"]) for r in rows]
     return _labelled(rows, data, rng)
+
+
+def _cloze(passage: str, data: Data, rng: random.Random, drawn: int = 2, kept: float = 0.1) -> list[Example]:
+    """Sentences of a passage as queries for the rest of it: the inverse cloze task.
+
+    The sentence stays in the passage with probability ``kept``, so that equal words count too
+    (Lee et al. 2019, arXiv 1906.00300). Passages of fewer than four sentences give nothing.
+    """
+    sentences = [s for s in re.split(r"(?<=[.!?])\s+(?=[A-Z])", passage) if len(s.split()) > 4]
+    if len(sentences) < 4:
+        return []
+    chosen = rng.sample(range(len(sentences)), drawn)
+    whole = [rng.random() < kept for _ in chosen]
+    rest = [passage if w else " ".join(sentences[:i] + sentences[i + 1 :]) for i, w in zip(chosen, whole, strict=True)]
+    return [Example(sentences[i], r, None, data.instruction, group=passage) for i, r in zip(chosen, rest, strict=True)]
 
 
 def _labelled(rows: list[dict], data: Data, rng: random.Random) -> list[Example]:
@@ -268,6 +295,23 @@ def mine_negatives(examples: list[Example], rng: random.Random, depth: int = 10)
     return mined
 
 
+def by_topic(examples: list[Example], size: int, seed: int) -> list[Example]:
+    """Number the topics of the positives, about ``size`` examples each, so that batches can be made of one topic.
+
+    Then the other passages of a batch are hard negatives, and cost nothing more (topic-aware sampling,
+    Hofstätter et al. 2021, arXiv 2104.06967). Topics are k-means clusters of TF-IDF vectors in 64 dimensions.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform([e.positive for e in examples])
+    reduced = TruncatedSVD(min(64, *(n - 1 for n in words.shape)), random_state=seed).fit_transform(words)
+    clusters = KMeans(max(1, len(examples) // size), n_init=1, random_state=seed).fit_predict(normalize(reduced))
+    return [e._replace(topic=int(topic)) for e, topic in zip(examples, clusters, strict=True)]
+
+
 def batches(datasets: list[list[Example]], weights: list[float], batch_size: int, steps: int, seed: int):
     """``steps`` batches, each from one data set, of examples of similar length.
 
@@ -287,10 +331,22 @@ def _epochs(examples: list[Example], batch_size: int, seed: float):
     while True:
         order = examples[:]
         rng.shuffle(order)
-        bucket = 16 * batch_size
-        chunks = []
-        for start in range(0, len(order), bucket):
-            part = sorted(order[start : start + bucket], key=lambda e: len(e.anchor) + len(e.positive))
-            chunks += [part[i : i + batch_size] for i in range(0, len(part) - batch_size + 1, batch_size)]
+        parts = _topics(order, rng) if any(e.topic for e in order) else _lengths(order, 16 * batch_size)
+        chunks = [p[i : i + batch_size] for p in parts for i in range(0, len(p) - batch_size + 1, batch_size)]
         rng.shuffle(chunks)
         yield from chunks
+
+
+def _lengths(order: list[Example], bucket: int) -> list[list[Example]]:
+    parts = [order[start : start + bucket] for start in range(0, len(order), bucket)]
+    return [sorted(part, key=lambda e: len(e.anchor) + len(e.positive)) for part in parts]
+
+
+def _topics(order: list[Example], rng: random.Random) -> list[list[Example]]:
+    """One list in which the examples of a topic stand together, the topics in random order."""
+    topics: dict[int, list[Example]] = {}
+    for e in order:
+        topics.setdefault(e.topic, []).append(e)
+    rest = list(topics.values())
+    rng.shuffle(rest)
+    return [[e for topic in rest for e in topic]]

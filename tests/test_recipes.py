@@ -291,3 +291,57 @@ def test_mining_needs_pairs(tmp_path):
     with pytest.raises(ValueError, match="a.jsonl has the form 'triplets'; negatives are mined for 'pairs' only"):
         recipes.read(write_recipe(tmp_path, data=DATA + "mine = true"))
     assert not recipes.read(write_recipe(tmp_path, data=DATA + "mine = false")).data[0].mine
+
+
+# --- Topics, sentences as queries, instructions of their own ---------------------------------------
+
+
+def test_batches_of_one_topic(tmp_path):
+    subjects = {"bird": "feather wing nest egg", "ship": "sail mast harbour anchor", "bread": "flour oven yeast crust"}
+    rows = [
+        {"query": f"question {i} {name}", "positive": f"{w} {v} {name} {i}"}
+        for name, words in subjects.items()
+        for i, (w, v) in enumerate((w, v) for w in words.split() for v in words.split())
+    ]
+    tiny.write_jsonl(tmp_path / "a.jsonl", rows)
+    (examples,), _ = recipes.load_examples(recipe(Data("a.jsonl", "pairs", topics=True), batch_size=16), tmp_path)
+    seen = {(e.topic, e.anchor.split()[-1]) for e in examples}
+    assert len(seen) == len({topic for topic, _ in seen}) == 3  # a topic has one subject, and a subject one topic
+    drawn = list(recipes.batches([examples], [1.0], 8, 12, 0))
+    assert all(len({e.topic for e in batch}) == 1 for batch in drawn)
+    for epoch in (drawn[:6], drawn[6:]):
+        assert Counter(e.anchor for batch in epoch for e in batch) == Counter(e.anchor for e in examples)
+    assert drawn[:6] != drawn[6:]
+
+
+def test_hard_negatives_are_made_in_one_way_only(tmp_path):
+    both = DATA.replace("triplets", "pairs") + "mine = true\ntopics = true"
+    with pytest.raises(ValueError, match="a.jsonl has both 'mine' and 'topics'"):
+        recipes.read(write_recipe(tmp_path, data=both))
+
+
+def test_cloze_takes_sentences_out_of_their_passage(tmp_path):
+    passages = [
+        " ".join(f"Sentence {i} of passage {p} has these words." for i in "one two three four five".split())
+        for p in range(60)
+    ]
+    short = "Only two sentences here are not enough. This is the second and last one."
+    tiny.write_jsonl(tmp_path / "a.jsonl", [{"query": "who", "positive": p} for p in [*passages, passages[0], short]])
+    (examples,), _ = recipes.load_examples(recipe(Data("a.jsonl", "cloze", instruction="source")), tmp_path)
+    assert len(examples) == 2 * 60  # two sentences of each passage, once
+    whole = 0
+    for e in examples:
+        assert e.anchor in e.group and e.group in passages and e.instruction == "source"
+        if e.positive == e.group:
+            whole += 1
+        else:
+            assert e.anchor not in e.positive
+            assert len(e.positive.split()) == len(e.group.split()) - len(e.anchor.split())
+    assert 0 < whole < 30  # one in ten keeps its sentence
+
+
+def test_a_row_of_triplets_may_bring_its_own_instruction_and_group(tmp_path):
+    tiny.write_jsonl(tmp_path / "a.jsonl", [{**ROW, "instruction": "tone", "group": "calm"}, ROW])
+    (examples,), _ = recipes.load_examples(recipe(Data("a.jsonl", "triplets", instruction="meaning")), tmp_path)
+    told = {(e.instruction, e.positive_instruction, e.group) for e in examples}
+    assert told == {("tone", "tone", "calm"), ("meaning", "meaning", None)}

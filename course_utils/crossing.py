@@ -1,0 +1,112 @@
+"""Training data whose labels cross: the same text belongs to different neighbours under different instructions.
+
+    python -m course_utils.crossing --data FOLDER
+
+reads ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` in FOLDER and writes ``crossed.jsonl`` there. Where one label
+says all about the other, as an intent does about its domain, an embedder may ignore the instruction and be right all
+the same. Here the text that is near under one instruction is the hard negative under the other:
+
+- **two sentences**, a request and the description of a scene: near is what shares the request, or what shares the
+  scene, whichever the instruction names, and the negative shares the other one;
+- **topic and kind of sentence**: near is what shares the domain in another kind of sentence, or the kind of
+  sentence in another domain.
+"""
+
+import argparse
+import json
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from course_utils.recipes import FORMS, read_rows
+
+#: Instructions of the two-sentence texts.
+REQUEST, SCENE = "what the speaker wants", "what can be seen"
+#: Instructions of the single sentences.
+TOPIC, KIND = "topic", "kind of sentence"
+#: First words that tell the kind of a sentence in CLINC150, which has no punctuation.
+_FIRST = {
+    "question": "what what's whats how how's who where when which why is are do does did has have am was",
+    "command": "tell set give show find play book please add remove change let make turn read help schedule order call "
+    "check remind pay transfer send put look cancel report create update translate convert start stop get use define",
+    "statement": "i i'm i've im my we our it it's this that there",
+}
+_KINDS = {word: kind for kind, words in _FIRST.items() for word in words.split()}
+#: Openings of statements that are commands in all but form.
+_WISHES = ("i want you", "i need you", "i would like you", "i'd like you", "i'd like to", "i would like to")
+
+
+def kind_of_sentence(text: str) -> str | None:
+    """``"question"``, ``"command"`` or ``"statement"`` by the first word; None where it does not tell."""
+    lower = text.lower().strip()
+    return None if lower.startswith(_WISHES) else _KINDS.get(lower.split()[0])
+
+
+def two_sentences(requests: Sequence[dict], scenes: Sequence[dict], rng: random.Random) -> list[dict[str, str]]:
+    """Two rows for every scene: a request of CLINC150 beside an SNLI sentence, under either instruction."""
+    by_intent: dict[str, list[str]] = {}
+    for row in requests:
+        by_intent.setdefault(row["intent"], []).append(row["text"])
+    rows = []
+    for scene in scenes:
+        intent, other = rng.sample(sorted(by_intent), 2)
+        asked, again, once_more = rng.sample(by_intent[intent], 3)
+        elsewhere = rng.choice(scenes)["positive"]
+        beside, different = _join(rng, again, elsewhere), _join(rng, rng.choice(by_intent[other]), scene["positive"])
+        text, same_request = _join(rng, asked, scene["anchor"]), _join(rng, once_more, scene["negative"])
+        rows.append(_row(text, beside, different, REQUEST, f"{REQUEST}: {intent}"))
+        rows.append(_row(text, different, same_request, SCENE, None))
+    return rows
+
+
+def topic_and_kind(requests: Sequence[dict], rng: random.Random, limit: int) -> list[dict[str, str]]:
+    """Two rows for each of ``limit`` requests whose kind of sentence is known: near by topic, near by kind."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    known = [(row["text"], row["domain"], kind_of_sentence(row["text"])) for row in requests]
+    known = [row for row in known if row[2]]
+    for text, domain, kind in known:
+        cells.setdefault((domain, kind), []).append(text)
+    rows = []
+    for text, domain, kind in rng.sample(known, min(limit, len(known))):
+        other_kinds = [cell for cell in cells if cell[0] == domain and cell[1] != kind]
+        other_topics = [cell for cell in cells if cell[0] != domain and cell[1] == kind]
+        if other_kinds and other_topics:
+            same_topic = rng.choice(cells[rng.choice(other_kinds)])
+            same_kind = rng.choice(cells[rng.choice(other_topics)])
+            rows.append(_row(text, same_topic, same_kind, TOPIC, f"{TOPIC}: {domain}"))
+            rows.append(_row(text, same_kind, same_topic, KIND, f"{KIND}: {kind}"))
+    return rows
+
+
+def _join(rng: random.Random, *sentences: str) -> str:
+    """Sentences in random order, each with a capital and a full stop, so that neither order nor form tells them."""
+    order = [s.strip().rstrip(" .?!") for s in sentences]
+    rng.shuffle(order)
+    return " ".join(s[:1].upper() + s[1:] + "." for s in order)
+
+
+def _row(anchor: str, positive: str, negative: str, instruction: str, group: str | None) -> dict[str, str]:
+    row = {"anchor": anchor, "positive": positive, "negative": negative, "instruction": instruction}
+    return row | ({"group": group} if group else {})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line: write crossed.jsonl."""
+    parser = argparse.ArgumentParser(prog="python -m course_utils.crossing", description=main.__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
+    parser.add_argument("--single", type=int, default=3000, help="single sentences to use, each under two instructions")
+    args = parser.parse_args(argv)
+    requests = read_rows(args.data / "clinc_aspects.jsonl", ("text", "domain", "intent"))
+    scenes = read_rows(args.data / "nli_triplets.jsonl", FORMS["triplets"])
+    rng = random.Random(0)
+    rows = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, args.single)
+    path = args.data / "crossed.jsonl"
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    os.replace(partial, path)
+    print(f"{len(rows)} rows written to {path}")
+
+
+if __name__ == "__main__":
+    main()
