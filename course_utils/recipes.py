@@ -129,7 +129,7 @@ def read(path: Path | str) -> Recipe:
         if d.form not in FORMS:
             raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
         if d.mine and d.topics:
-            raise ValueError(f"{path.name}: {d.file} has both 'mine' and 'topics'; each makes hard negatives, choose one")
+            raise ValueError(f"{path.name}: {d.file} has both 'mine' and 'topics'; choose one kind of hard negatives")
         if d.mine and d.form != "pairs":
             raise ValueError(f"{path.name}: {d.file} has the form {d.form!r}; negatives are mined for 'pairs' only")
         if d.form == "labelled" and not d.label:
