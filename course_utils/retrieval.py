@@ -54,7 +54,7 @@ class Setting:
     k: int = 512
     m: int = 25
     share: float = 1.0
-    log1p: bool = False
+    log1p: bool = True
     unit: bool = True
     idf: str = "texts"
     expansion_weight: float = 0.5
@@ -243,7 +243,7 @@ def weightings(setting: Setting = Setting()) -> dict[str, Setting]:
         "as chosen": setting,
         "first component kept": replace(setting, share=0.0),
         "half of it removed": replace(setting, share=0.5),
-        "weights log(1 + logit)": replace(setting, log1p=not setting.log1p),
+        "plain logits as weights": replace(setting, log1p=not setting.log1p),
         "idf of the lists instead of the texts": replace(setting, idf="lists"),
         "no idf": replace(setting, idf="none"),
         "documents not unit length": replace(setting, unit=not setting.unit),

@@ -53,7 +53,7 @@ def small(monkeypatch):
     [
         {},
         {"share": 0.5},
-        {"log1p": True},
+        {"log1p": False},
         {"unit": False},
         {"idf": "lists"},
         {"idf": "none"},

@@ -2,9 +2,9 @@
 
     python tools/run_tests.py [lint] [unit] [notebooks] [exercises] [browser]
 
-All stages run even when one fails, so that one run tells everything. One stage
-at a time: the models use all cores by themselves. Only the unit tests, most of
-which compute little, run in two processes with half the threads each.
+All stages run even when one fails, so that one run tells everything. Unit tests
+and notebooks run in two processes with half the threads each: a model leaves a core
+idle while a kernel starts, a figure is drawn or a text tokenised.
 """
 
 import json
@@ -33,7 +33,7 @@ STAGES = {
         "unit tests",
         [*PYTEST, *TWO_PROCESSES, "tests", "--ignore=tests/test_exercises.py", "--ignore=tests/test_browser.py"],
     ),
-    "notebooks": ("notebooks, compared with what is committed", [*PYTEST, *NBVAL, "notebooks"]),
+    "notebooks": ("notebooks, compared with what is committed", [*PYTEST, *NBVAL, *TWO_PROCESSES, "notebooks"]),
     "exercises": ("exercises and quizzes", [*PYTEST, "tests/test_exercises.py"]),
     "browser": ("the first lesson in a browser", [*PYTEST, "tests/test_browser.py"]),
 }
