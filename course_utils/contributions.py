@@ -11,8 +11,9 @@ back from logits to the embedding. Every left inverse ``L`` of ``E_g`` (``L E_g 
 
 so the sum over tokens is exact. But as V is much larger than d there are many left inverses, and each shares the
 same cosine out in another way: the sum is a fact, one token's part depends on the choice. Taken here is the
-pseudo-inverse ``(E_gᵀE_g)⁻¹E_gᵀ``, of all left inverses the one with the smallest entries (Penrose 1956, "On best
-approximate solutions of linear matrix equations"), or its relative with a weight for every token. In the language of
+pseudo-inverse ``(E_gᵀE_g)⁻¹E_gᵀ``, of all left inverses the one with the smallest sum of squared
+entries (Penrose 1956, "On best approximate solutions of linear matrix equations"), or its relative with a weight
+for every token. In the language of
 frames (Duffin and Schaeffer 1952, "A class of nonharmonic Fourier series") the rows of ``E_g`` are a frame, the rows
 of ``E_g (E_gᵀE_g)⁻¹`` its dual, and the rows of ``E_g (E_gᵀE_g)^(-1/2)`` the tight frame that lies nearest.
 """
