@@ -13,13 +13,11 @@ the same. Here the text that is near under one instruction is the hard negative 
 """
 
 import argparse
-import json
-import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from course_utils.recipes import FORMS, read_rows
+from course_utils.recipes import FORMS, read_rows, write_rows
 
 #: Instructions of the two-sentence texts.
 REQUEST, SCENE = "what the speaker wants", "what can be seen"
@@ -102,10 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rng = random.Random(0)
     rows = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, args.single)
     path = args.data / "crossed.jsonl"
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    os.replace(partial, path)
-    print(f"{len(rows)} rows written to {path}")
+    print(f"{write_rows(path, rows)} rows written to {path}")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ files are parsed, not imported, so nothing is run; the pinned versions give the 
 import argparse
 import ast
 import inspect
-import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+
+from course_utils.recipes import write_rows
 
 #: Packages of the course's own list (or needed by one of it) that describe science, statistics and mathematics.
 #: All are under the BSD 3-clause licence.
@@ -85,11 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m course_utils.docstrings", description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the training data")
     path = parser.parse_args(argv).out / "docstrings.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows, partial = pairs(), path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    os.replace(partial, path)
-    print(f"{len(rows)} pairs from {', '.join(PACKAGES)} written to {path}")
+    print(f"{write_rows(path, pairs())} pairs from {', '.join(PACKAGES)} written to {path}")
 
 
 if __name__ == "__main__":

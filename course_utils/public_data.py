@@ -10,14 +10,14 @@ Needs the package ``datasets`` (``pip install '.[hub]'``).
 """
 
 import argparse
-import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from tqdm.auto import tqdm
+
+from course_utils.recipes import write_rows
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,8 @@ def rows(source: Source, copy: Path | None = None) -> Iterator[dict[str, str]]:
 
 def write(file: str, folder: Path, limit: int | None = None, copy: Path | None = None) -> int:
     """Write the first ``limit`` rows (or all) as ``folder/file``, atomically; return how many."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial, n = folder / f"{file}.partial", 0
-    with partial.open("w", encoding="utf-8") as out:
-        for row in tqdm(islice(rows(SOURCES[file], copy), limit), desc=file, total=limit, unit=" rows"):
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            n += 1
-    os.replace(partial, folder / file)
-    return n
+    limited = islice(rows(SOURCES[file], copy), limit)
+    return write_rows(folder / file, tqdm(limited, desc=file, total=limit, unit=" rows"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,6 +6,7 @@ key, a missing file, an empty or malformed line.
 """
 
 import json
+import os
 import random
 import re
 import tomllib
@@ -183,6 +184,18 @@ def read_rows(path: Path, required: Iterable[str]) -> list[dict]:
                 raise ValueError(f"{path.name}, line {number}: needs a non-empty text under {key!r}: {line[:60]!r}")
         rows.append(row)
     return rows
+
+
+def write_rows(path: Path, rows: Iterable[dict]) -> int:
+    """Write rows as a JSONL file that :func:`read_rows` reads, atomically; return how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, n = path.with_name(f"{path.name}.partial"), 0
+    with partial.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            n += 1
+    os.replace(partial, path)
+    return n
 
 
 def load_examples(
