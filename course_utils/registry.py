@@ -29,7 +29,7 @@ class EmbedderSpec:
         pooling: key of :data:`course_utils.pooling.POOLINGS`.
         prompt: what is written around the text.
         adapters: LoRA adapters put on the backbone, in order: names of folders below
-            ``data/adapters``, hub ids, or local folders.
+            ``data/adapters``, hub ids, or local folders (a :class:`~pathlib.Path` is always one).
         bidirectional: whether every token sees every other (causal otherwise).
         normalize: whether the embedder itself scales embeddings to unit length.
         origin: name of the registry entry of the untrained language model ``f``.
@@ -55,6 +55,10 @@ class EmbedderSpec:
     def __post_init__(self):
         if self.pooling not in POOLINGS:
             raise ValueError(f"{self.name}: unknown pooling {self.pooling!r}; choose from {sorted(POOLINGS)}")
+        if isinstance(self.adapters, str | Path):
+            raise ValueError(f"{self.name}: adapters is a tuple; write adapters=({str(self.adapters)!r},)")
+        folders = (str(a.absolute()) if isinstance(a, Path) else a for a in self.adapters)
+        object.__setattr__(self, "adapters", tuple(folders))
 
     def adapter_paths(self) -> list[Path | str]:
         """Folders of the shipped adapters, hub ids as they are."""

@@ -1,6 +1,7 @@
 """The registry as data: every entry resolves, and the two families match one to one."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,15 @@ def test_any_hub_id_or_folder_is_an_embedder(tmp_path):
     spec = registry.get(str(tmp_path), adapters=("a/b", str(tmp_path)))
     assert (spec.backbone, spec.pooling) == (str(tmp_path), "mean")
     assert spec.adapter_paths() == ["a/b", str(tmp_path)] and spec.missing_adapters() == []
+
+
+def test_a_path_is_a_local_folder_and_never_a_shipped_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = registry.get("smollm2", adapters=(Path("smol-grit"), "smol-grit"))
+    assert spec.adapter_paths() == [str(tmp_path / "smol-grit"), registry.ADAPTERS / "smol-grit"]
+    for alone in ("smol-grit", Path("smol-grit")):
+        with pytest.raises(ValueError, match=r"smollm2: adapters is a tuple; write adapters=\('smol-grit',\)"):
+            registry.get("smollm2", adapters=alone)
 
 
 def test_one_changed_field_keeps_the_rest():
