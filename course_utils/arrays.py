@@ -52,12 +52,12 @@ def load(name: str, n: int | None = None) -> np.ndarray:
 
 def have() -> list[str]:
     """Names of the embedders whose array and adapters are present."""
-    return [name for name in NAMES if (ARRAYS / f"{name}.safetensors").exists() and registry.available((name,))]
+    return shipped.present(NAMES, ARRAYS)
 
 
 def source(name: str) -> dict[str, str]:
     """What an array depends on, as checksums: sentences, backbone, adapters."""
-    return {"embedder": name, "sentences": _sentences(), **shipped.weights(registry.get(name))}
+    return shipped.source_of(name, _sentences())
 
 
 def is_current(name: str) -> bool:

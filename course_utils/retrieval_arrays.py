@@ -59,7 +59,7 @@ def load(name: str) -> Embedded:
 
 def have() -> list[str]:
     """Names of the embedders whose array and adapters are present."""
-    return [name for name in NAMES if (ARRAYS / f"{name}.safetensors").exists() and registry.available((name,))]
+    return shipped.present(NAMES, ARRAYS)
 
 
 def digest(collection: Retrieval) -> str:

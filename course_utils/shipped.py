@@ -39,6 +39,16 @@ def weights(spec: EmbedderSpec) -> dict[str, str]:
     }
 
 
+def present(names: Sequence[str], folder: Path) -> list[str]:
+    """Those of the names whose file lies in the folder and whose adapters are there to encode with."""
+    return [name for name in names if (folder / f"{name}.safetensors").exists() and registry.available((name,))]
+
+
+def source_of(name: str, sentences: str) -> dict[str, str]:
+    """What embeddings of sentences depend on, as checksums: the sentences' digest, backbone, adapters."""
+    return {"embedder": name, "sentences": sentences, **weights(registry.get(name))}
+
+
 def write(path: Path, tensors: dict[str, np.ndarray], made_from: dict[str, str]) -> None:
     """Write tensors and what they were made from, atomically: a reader sees the old file or the new one."""
     from safetensors.numpy import save_file
