@@ -2,18 +2,22 @@
 
     python -m course_utils.crossing --data FOLDER
 
-reads ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` in FOLDER and writes ``crossed.jsonl`` there. Where one label
-says all about the other, as an intent does about its domain, an embedder may ignore the instruction and be right all
-the same. Here the text that is near under one instruction is the hard negative under the other:
+reads ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` in FOLDER and ``aspect_phrases.toml`` of the course, and writes
+``crossed.jsonl`` to FOLDER. Where one label says all about the other, as an intent does about its domain, an embedder
+may ignore the instruction and be right all the same. Here the text that is near under one instruction is the hard
+negative under the other:
 
 - **two sentences**, a request and the description of a scene: near is what shares the request, or what shares the
   scene, whichever the instruction names, and the negative shares the other one;
 - **topic and kind of sentence**: near is what shares the domain in another kind of sentence, or the kind of
-  sentence in another domain.
+  sentence in another domain;
+- **topic, sentiment and intent**: sentences put together from a frame and a thing; near is what shares the label asked
+  for and neither of the others, and the negative shares both others.
 """
 
 import argparse
 import random
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,20 +27,24 @@ from course_utils.recipes import FORMS, read_rows, write_rows
 REQUEST, SCENE = "what the speaker wants", "what can be seen"
 #: Instructions of the single sentences.
 TOPIC, KIND = "topic", "kind of sentence"
+#: Words for each aspect of the sentences that are put together.
+WORDS = {"topic": (TOPIC,), "sentiment": ("sentiment", "feeling"), "kind": ("intent", KIND)}
+#: Frames and things of those sentences; its card is ``data/aspect_phrases.md``.
+PHRASES = Path(__file__).resolve().parent.parent / "data" / "aspect_phrases.toml"
 #: First words that tell the kind of a sentence in CLINC150, which has no punctuation.
 _FIRST = {
     "question": "what what's whats how how's who where when which why is are do does did has have am was",
-    "command": "tell set give show find play book please add remove change let make turn read help schedule order call "
+    "request": "tell set give show find play book please add remove change let make turn read help schedule order call "
     "check remind pay transfer send put look cancel report create update translate convert start stop get use define",
     "statement": "i i'm i've im my we our it it's this that there",
 }
 _KINDS = {word: kind for kind, words in _FIRST.items() for word in words.split()}
-#: Openings of statements that are commands in all but form.
+#: Openings of statements that are requests in all but form.
 _WISHES = ("i want you", "i need you", "i would like you", "i'd like you", "i'd like to", "i would like to")
 
 
 def kind_of_sentence(text: str) -> str | None:
-    """``"question"``, ``"command"`` or ``"statement"`` by the first word; None where it does not tell."""
+    """``"question"``, ``"request"`` or ``"statement"`` by the first word; None where it does not tell."""
     lower = text.lower().strip()
     return None if lower.startswith(_WISHES) else _KINDS.get(lower.split()[0])
 
@@ -53,8 +61,8 @@ def two_sentences(requests: Sequence[dict], scenes: Sequence[dict], rng: random.
         elsewhere = rng.choice(scenes)["positive"]
         beside, different = _join(rng, again, elsewhere), _join(rng, rng.choice(by_intent[other]), scene["positive"])
         text, same_request = _join(rng, asked, scene["anchor"]), _join(rng, once_more, scene["negative"])
-        rows.append(_row(text, beside, different, REQUEST, f"{REQUEST}: {intent}"))
-        rows.append(_row(text, different, same_request, SCENE, None))
+        rows.append(_row(text, beside, different, REQUEST, intent, other))
+        rows.append(_row(text, different, same_request, SCENE))
     return rows
 
 
@@ -70,11 +78,41 @@ def topic_and_kind(requests: Sequence[dict], rng: random.Random, limit: int) -> 
         other_kinds = [cell for cell in cells if cell[0] == domain and cell[1] != kind]
         other_topics = [cell for cell in cells if cell[0] != domain and cell[1] == kind]
         if other_kinds and other_topics:
-            same_topic = rng.choice(cells[rng.choice(other_kinds)])
-            same_kind = rng.choice(cells[rng.choice(other_topics)])
-            rows.append(_row(text, same_topic, same_kind, TOPIC, f"{TOPIC}: {domain}"))
-            rows.append(_row(text, same_kind, same_topic, KIND, f"{KIND}: {kind}"))
+            same_topic, same_kind = rng.choice(other_kinds), rng.choice(other_topics)
+            by_topic, by_kind = rng.choice(cells[same_topic]), rng.choice(cells[same_kind])
+            rows.append(_row(text, by_topic, by_kind, TOPIC, domain, same_kind[0]))
+            rows.append(_row(text, by_kind, by_topic, KIND, kind, same_topic[1]))
     return rows
+
+
+def three_aspects(phrases: dict, rng: random.Random, limit: int) -> list[dict[str, str]]:
+    """Three rows for each of ``limit`` sentences: near by topic, by sentiment, by kind of sentence.
+
+    ``phrases`` has ``things`` by topic, ``words`` by sentiment and ``frames`` by sentiment and kind.
+    """
+    labels = {
+        "topic": sorted(phrases["things"]),
+        "sentiment": sorted(phrases["frames"]),
+        "kind": sorted(phrases["frames"]["neutral"]),
+    }
+    rows = []
+    for _ in range(limit):
+        own = {aspect: rng.choice(names) for aspect, names in labels.items()}
+        away = {aspect: rng.choice([n for n in names if n != own[aspect]]) for aspect, names in labels.items()}
+        text = _sentence(phrases, rng, own)
+        for aspect in labels:
+            positive = _sentence(phrases, rng, away | {aspect: own[aspect]})
+            negative = _sentence(phrases, rng, own | {aspect: away[aspect]})
+            rows.append(_row(text, positive, negative, rng.choice(WORDS[aspect]), own[aspect], away[aspect]))
+    return rows
+
+
+def _sentence(phrases: dict, rng: random.Random, labels: dict[str, str]) -> str:
+    """A frame of the sentiment and kind, with a thing of the topic and a word of the sentiment in it."""
+    thing = rng.choice(phrases["things"][labels["topic"]])
+    word = rng.choice(phrases["words"][labels["sentiment"]])
+    frame = rng.choice(phrases["frames"][labels["sentiment"]][labels["kind"]])
+    return frame.format(x=thing, X=thing[:1].upper() + thing[1:], w=word)
 
 
 def _join(rng: random.Random, *sentences: str) -> str:
@@ -84,9 +122,12 @@ def _join(rng: random.Random, *sentences: str) -> str:
     return " ".join(s[:1].upper() + s[1:] + "." for s in order)
 
 
-def _row(anchor: str, positive: str, negative: str, instruction: str, group: str | None) -> dict[str, str]:
+def _row(
+    anchor: str, positive: str, negative: str, instruction: str, own: str | None = None, other: str | None = None
+) -> dict[str, str]:
+    """A row; ``own`` and ``other`` are the labels of anchor and negative where texts of one label occur together."""
     row = {"anchor": anchor, "positive": positive, "negative": negative, "instruction": instruction}
-    return row | ({"group": group} if group else {})
+    return row | ({"group": f"{instruction}: {own}", "negative_group": f"{instruction}: {other}"} if own else {})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -94,11 +135,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m course_utils.crossing", description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
     parser.add_argument("--single", type=int, default=3000, help="single sentences to use, each under two instructions")
+    parser.add_argument("--made", type=int, default=3000, help="sentences to put together, each used thrice")
     args = parser.parse_args(argv)
     requests = read_rows(args.data / "clinc_aspects.jsonl", ("text", "domain", "intent"))
     scenes = read_rows(args.data / "nli_triplets.jsonl", FORMS["triplets"])
     rng = random.Random(0)
     rows = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, args.single)
+    rows += three_aspects(tomllib.loads(PHRASES.read_text(encoding="utf-8")), rng, args.made)
     path = args.data / "crossed.jsonl"
     print(f"{write_rows(path, rows)} rows written to {path}")
 

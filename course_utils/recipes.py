@@ -36,6 +36,7 @@ class Example(NamedTuple):
         anchor, positive: the two texts; ``negative`` a text to push away, or None.
         instruction: for the anchor and, in labelled data, for all three; or None.
         group: examples of the same group are not each other's negatives.
+        negative_group: the group of ``negative``, which is no negative for that group either.
         topic: batches are made of examples of the same topic, where a data set has several.
     """
 
@@ -46,6 +47,7 @@ class Example(NamedTuple):
     positive_instruction: str | None = None
     group: str | None = None
     topic: int = 0
+    negative_group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Data:
         limit: use that many rows at most.
         mine: give pairs hard negatives, see :func:`mine_negatives`.
         topics: make batches of one topic, see :func:`by_topic`.
+        one_instruction: make batches of one instruction, where the rows bring their own, see :func:`by_instruction`.
     """
 
     file: str
@@ -70,6 +73,7 @@ class Data:
     limit: int | None = None
     mine: bool = False
     topics: bool = False
+    one_instruction: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,11 @@ def read(path: Path | str) -> Recipe:
             raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
         if d.mine and d.topics:
             raise ValueError(f"{path.name}: {d.file} has both 'mine' and 'topics'; choose one kind of hard negatives")
+        if d.one_instruction and (d.topics or d.form != "triplets"):
+            raise ValueError(
+                f"{path.name}: {d.file} has 'one_instruction', which is for 'triplets' that bring their instructions "
+                "and excludes 'topics'"
+            )
         if d.mine and d.form != "pairs":
             raise ValueError(f"{path.name}: {d.file} has the form {d.form!r}; negatives are mined for 'pairs' only")
         if d.form == "labelled" and not d.label:
@@ -218,6 +227,7 @@ def load_examples(
         examples = _examples(kept[: data.limit], data, rng)
         largest = max(stage.batch_size for stage in recipe.stage)
         examples = mine_negatives(examples, rng) if data.mine else examples
+        examples = by_instruction(examples) if data.one_instruction else examples
         datasets.append(by_topic(examples, largest, recipe.seed) if data.topics else examples)
         if len(datasets[-1]) < largest:
             raise ValueError(f"{data.file} gives {len(datasets[-1])} examples, fewer than one batch of {largest}")
@@ -234,7 +244,8 @@ def _examples(rows: list[dict], data: Data, rng: random.Random) -> list[Example]
     if data.form == "triplets":
         told = [r.get("instruction", data.instruction) for r in rows]
         sides = [(r["anchor"], r["positive"], r["negative"]) for r in rows]
-        return [Example(*s, i, i, group=r.get("group")) for s, i, r in zip(sides, told, rows, strict=True)]
+        groups = [{"group": r.get("group"), "negative_group": r.get("negative_group")} for r in rows]
+        return [Example(*s, i, i, **g) for s, i, g in zip(sides, told, groups, strict=True)]
     if data.form == "pairs":
         return [Example(r["query"], r["positive"], r.get("negative"), data.instruction) for r in rows]
     if data.form == "cloze":
@@ -275,14 +286,22 @@ def _labelled(rows: list[dict], data: Data, rng: random.Random) -> list[Example]
     for row in rows:
         label = row[data.label]
         positive = rng.choice(by_label[label])
-        negative = None
+        negative = negative_label = None
         if data.within:
             near = by_within[row[data.within]]
             others = [r for r in rng.sample(near, min(8, len(near))) if r[data.label] != label]
-            negative = others[0]["text"] if others else None
+            negative, negative_label = (others[0]["text"], others[0][data.label]) if others else (None, None)
         if positive["text"] != row["text"]:
             examples.append(
-                Example(row["text"], positive["text"], negative, data.instruction, data.instruction, group=label)
+                Example(
+                    row["text"],
+                    positive["text"],
+                    negative,
+                    data.instruction,
+                    data.instruction,
+                    group=label,
+                    negative_group=negative_label,
+                )
             )
     return examples
 
@@ -323,6 +342,12 @@ def by_topic(examples: list[Example], size: int, seed: int) -> list[Example]:
     reduced = TruncatedSVD(min(64, *(n - 1 for n in words.shape)), random_state=seed).fit_transform(words)
     clusters = KMeans(max(1, len(examples) // size), n_init=1, random_state=seed).fit_predict(normalize(reduced))
     return [e._replace(topic=int(topic)) for e, topic in zip(examples, clusters, strict=True)]
+
+
+def by_instruction(examples: list[Example]) -> list[Example]:
+    """Number the instructions as topics: in a batch of one instruction, whatever it does to all texts tells nothing."""
+    numbers = {words: n for n, words in enumerate(sorted({e.instruction or "" for e in examples}))}
+    return [e._replace(topic=numbers[e.instruction or ""]) for e in examples]
 
 
 def batches(datasets: list[list[Example]], weights: list[float], batch_size: int, steps: int, seed: int):

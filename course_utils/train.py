@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from course_utils import datasets, recipes, registry
+from course_utils import datasets, instruction_texts, recipes, registry
 from course_utils.alignment import global_alignment, hits, special_ids, surface_tokens, top_tokens
 from course_utils.evaluation import cosine, spearman
 from course_utils.spectrum import components, variation
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     path = Path(args.recipe) if args.recipe.endswith(".toml") else recipes.RECIPES / f"{args.recipe}.toml"
     recipe = recipes.read(path)
-    evaluation = datasets.wikipedia_sentences()
+    evaluation = datasets.wikipedia_sentences() + [text.text for text in instruction_texts.read()]
     for file in args.keep_out:
         evaluation += [v for row in recipes.read_rows(file, ()) for v in row.values() if isinstance(v, str)]
     data, dropped = recipes.load_examples(recipe, args.data, evaluation)

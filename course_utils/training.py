@@ -61,7 +61,10 @@ def info_nce(
 def false_negatives(batch: Sequence[Example], n_negatives: int) -> torch.Tensor:
     """True where a candidate belongs to the anchor's own group or repeats its positive; ``[n, n + m]``."""
     same = torch.zeros(len(batch), len(batch) + n_negatives, dtype=torch.bool)
+    hard = [e for e in batch if e.negative]
     for i, a in enumerate(batch):
+        for j, b in enumerate(hard, len(batch)):
+            same[i, j] = a.group is not None and a.group == b.negative_group
         for j, b in enumerate(batch):
             grouped = a.group is not None and a.group == b.group
             same[i, j] = i != j and (grouped or a.positive == b.positive or a.anchor == b.anchor)

@@ -2,11 +2,12 @@
 
 import json
 import random
+import tomllib
 
 import pytest
 import tiny
 
-from course_utils import crossing, datasets, recipes
+from course_utils import crossing, datasets, instruction_texts, recipes
 from course_utils.recipes import Data, Recipe, Stage
 
 REQUESTS = [
@@ -27,7 +28,7 @@ SCENES = [
     [
         ("what is my balance", "question"),
         ("How much is it", "question"),
-        ("please book a table", "command"),
+        ("please book a table", "request"),
         ("i lost my card", "statement"),
         ("i need you to book a table", None),
         ("banana", None),
@@ -69,6 +70,48 @@ def test_topic_and_kind_cross():
         assert domain[a] != domain[near] and crossing.kind_of_sentence(a) == crossing.kind_of_sentence(near)
 
 
+def test_what_is_put_together_has_the_labels_it_is_said_to_have():
+    phrases = {
+        "things": {"garden": ["the hedge"], "cars": ["the van"], "books": ["the novel"]},
+        "words": {"positive": ["lovely"], "negative": ["awful"], "neutral": ["green"]},
+        "frames": {
+            sentiment: {kind: [f"{kind} {sentiment} {{x}} {{w}}"] for kind in ("question", "request", "statement")}
+            for sentiment in ("positive", "negative", "neutral")
+        },
+    }
+    topic_of = {"hedge": "garden", "van": "cars", "novel": "books"}
+
+    def labels(sentence):
+        kind, sentiment, _, thing, _ = sentence.split()
+        return {"topic": topic_of[thing], "sentiment": sentiment, "kind": kind}
+
+    rows = crossing.three_aspects(phrases, random.Random(0), limit=30)
+    assert len(rows) == 90
+    for number, row in enumerate(rows):
+        asked = ("topic", "sentiment", "kind")[number % 3]
+        text, near, far = (labels(row[side]) for side in ("anchor", "positive", "negative"))
+        assert row["instruction"] in crossing.WORDS[asked]
+        for aspect in text:
+            assert (near[aspect] == text[aspect]) == (aspect == asked) != (far[aspect] == text[aspect])
+        assert row["group"].endswith(": " + text[asked]) and row["negative_group"].endswith(": " + far[asked])
+
+
+def test_the_phrases_are_whole_and_none_of_them_is_measured_on():
+    phrases = tomllib.loads(crossing.PHRASES.read_text(encoding="utf-8"))
+    assert set(phrases["words"]) == set(phrases["frames"]) == set(instruction_texts.ASPECTS["sentiment"])
+    frames = [f for kinds in phrases["frames"].values() for several in kinds.values() for f in several]
+    things = [t for several in phrases["things"].values() for t in several]
+    assert len(things) == len(set(things))
+    assert all("{w}" in frame for frame in frames if frames.count(frame) > 1)  # then the word tells the sentiment
+    assert all("{x}" in frame or "{X}" in frame for frame in frames)
+    assert not set(phrases["things"]) & set(instruction_texts.ASPECTS["topic"])
+    for kinds in phrases["frames"].values():
+        assert set(kinds) == set(instruction_texts.ASPECTS["intent"])
+    measured = set().union(*(recipes.shingles(text.text, 5) for text in instruction_texts.read()))
+    for row in crossing.three_aspects(phrases, random.Random(1), limit=2000):
+        assert not recipes.shingles(row["anchor"], 5) & measured, row["anchor"]
+
+
 def test_the_order_of_the_two_sentences_tells_nothing():
     rows = crossing.two_sentences(REQUESTS, SCENES * 10, random.Random(1))
     first = sum("Dog" in row["anchor"].split(".")[0] for row in rows) / len(rows)
@@ -78,12 +121,15 @@ def test_the_order_of_the_two_sentences_tells_nothing():
 def test_the_command_writes_what_the_recipes_read(tmp_path, capsys):
     tiny.write_jsonl(tmp_path / "clinc_aspects.jsonl", REQUESTS)
     tiny.write_jsonl(tmp_path / "nli_triplets.jsonl", SCENES)
-    crossing.main(["--data", str(tmp_path), "--single", "10"])
-    assert "40 rows written" in capsys.readouterr().out  # ten scenes and ten single sentences, twice each
+    crossing.main(["--data", str(tmp_path), "--single", "10", "--made", "5"])
+    assert "55 rows written" in capsys.readouterr().out  # ten scenes and ten single sentences, twice each; five thrice
     recipe = Recipe("smollm2", [Stage("contrastive", 4, 1e-3, 4)], [Data("crossed.jsonl", "triplets")])
     (examples,), dropped = recipes.load_examples(recipe, tmp_path, datasets.wikipedia_sentences(50))
-    assert dropped == {"crossed.jsonl": 0} and len(examples) == 40
-    assert {e.instruction for e in examples} == {crossing.REQUEST, crossing.SCENE, crossing.TOPIC, crossing.KIND}
+    assert dropped == {"crossed.jsonl": 0} and len(examples) == 55
+    told = {e.instruction for e in examples}
+    assert {crossing.REQUEST, crossing.SCENE, crossing.TOPIC, crossing.KIND} <= told
+    assert told <= {crossing.REQUEST, crossing.SCENE, *(w for words in crossing.WORDS.values() for w in words)}
+    assert all(e.negative_group != e.group for e in examples if e.group)
     assert not list(tmp_path.glob("*.partial"))
 
 
