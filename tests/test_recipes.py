@@ -314,6 +314,25 @@ def test_batches_of_one_topic(tmp_path):
     assert drawn[:6] != drawn[6:]
 
 
+def test_batches_of_one_instruction(tmp_path):
+    rows = [
+        {"anchor": f"a{i}", "positive": f"p{i}", "negative": f"n{i}", "instruction": f"look {i % 3}"} for i in range(24)
+    ]
+    tiny.write_jsonl(tmp_path / "a.jsonl", rows)
+    entry = Data("a.jsonl", "triplets", one_instruction=True)
+    (examples,), _ = recipes.load_examples(recipe(entry, batch_size=8), tmp_path)
+    drawn = list(recipes.batches([examples], [1.0], 4, 6, 0))
+    assert all(len({e.instruction for e in batch}) == 1 for batch in drawn)
+    assert Counter(e.anchor for batch in drawn for e in batch) == Counter(row["anchor"] for row in rows)
+
+
+def test_batches_of_one_instruction_are_for_rows_that_bring_theirs(tmp_path):
+    for form, more in (("pairs", ""), ("triplets", "topics = true\n")):
+        data = DATA.replace("triplets", form) + more + "one_instruction = true"
+        with pytest.raises(ValueError, match="a.jsonl has 'one_instruction'"):
+            recipes.read(write_recipe(tmp_path, data=data))
+
+
 def test_hard_negatives_are_made_in_one_way_only(tmp_path):
     both = DATA.replace("triplets", "pairs") + "mine = true\ntopics = true"
     with pytest.raises(ValueError, match="a.jsonl has both 'mine' and 'topics'"):

@@ -100,6 +100,17 @@ def test_false_negatives():
     assert {tuple(ij) for ij in same.nonzero().tolist()} == pairs | {(j, i) for i, j in pairs}
 
 
+def test_a_hard_negative_is_none_for_anchors_of_its_own_label():
+    batch = [
+        Example("a", "p", "n", group="question", negative_group="request"),
+        Example("b", "q", None, group="request"),  # what is far from the first is of this one's kind
+        Example("c", "r", "m", group="request", negative_group="question"),
+        Example("d", "s", "l"),
+    ]
+    same = training.false_negatives(batch, 3)[:, 4:]  # candidates: the hard negatives n, m, l
+    assert {tuple(ij) for ij in same.nonzero().tolist()} == {(0, 1), (1, 0), (2, 0)}
+
+
 def test_contrastive_loss_is_info_nce_of_the_embeddings(llama):
     run = training.start(recipe(llama), dtype="float32")
     batch = [*TRIPLETS[:5], TRIPLETS[9]._replace(negative=None), TRIPLETS[20]]
