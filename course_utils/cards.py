@@ -43,6 +43,10 @@ DATA_SOURCES = {
         "CLINC150 and SNLI with crossing labels: python -m course_utils.crossing",
         "CC BY 3.0 and CC BY-SA 4.0",
     ),
+    "aspect_sentences.jsonl": (
+        "sentences put together of data/aspect_phrases.toml, with crossing labels: python -m course_utils.crossing",
+        "CC BY 4.0",
+    ),
 }
 LICENCES = {
     "smollm2": "Apache-2.0, like the backbone SmolLM2-135M-Instruct",

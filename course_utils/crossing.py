@@ -2,10 +2,10 @@
 
     python -m course_utils.crossing --data FOLDER
 
-reads ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` in FOLDER and ``aspect_phrases.toml`` of the course, and writes
-``crossed.jsonl`` to FOLDER. Where one label says all about the other, as an intent does about its domain, an embedder
-may ignore the instruction and be right all the same. Here the text that is near under one instruction is the hard
-negative under the other:
+writes two files to FOLDER: ``crossed.jsonl``, made of ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` there, and
+``aspect_sentences.jsonl``, made of the course's own ``aspect_phrases.toml``. Where one label says all about the other,
+as an intent does about its domain, an embedder may ignore the instruction and be right all the same. Here the text that
+is near under one instruction is the hard negative under the other:
 
 - **two sentences**, a request and the description of a scene: near is what shares the request, or what shares the
   scene, whichever the instruction names, and the negative shares the other one;
@@ -131,7 +131,7 @@ def _row(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: write crossed.jsonl."""
+    """Command line: write crossed.jsonl and aspect_sentences.jsonl."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.crossing", description=main.__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
     parser.add_argument("--single", type=int, default=3000, help="single sentences to use, each under two instructions")
@@ -140,10 +140,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     requests = read_rows(args.data / "clinc_aspects.jsonl", ("text", "domain", "intent"))
     scenes = read_rows(args.data / "nli_triplets.jsonl", FORMS["triplets"])
     rng = random.Random(0)
-    rows = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, args.single)
-    rows += three_aspects(tomllib.loads(PHRASES.read_text(encoding="utf-8")), rng, args.made)
-    path = args.data / "crossed.jsonl"
-    print(f"{write_rows(path, rows)} rows written to {path}")
+    crossed = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, args.single)
+    phrases = tomllib.loads(PHRASES.read_text(encoding="utf-8"))
+    made = three_aspects(phrases, random.Random(0), args.made)
+    for name, rows in (("crossed.jsonl", crossed), ("aspect_sentences.jsonl", made)):
+        print(f"{write_rows(args.data / name, rows)} rows written to {args.data / name}")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class Data:
         mine: give pairs hard negatives, see :func:`mine_negatives`.
         topics: make batches of one topic, see :func:`by_topic`.
         one_instruction: make batches of one instruction, where the rows bring their own, see :func:`by_instruction`.
+        stages: numbers, from 1, of the stages that draw from this file; an empty list means all.
     """
 
     file: str
@@ -74,6 +75,7 @@ class Data:
     mine: bool = False
     topics: bool = False
     one_instruction: bool = False
+    stages: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,12 @@ def read(path: Path | str) -> Recipe:
     for stage in stages:
         if stage.objective not in OBJECTIVES:
             raise ValueError(f"{path.name}: unknown objective {stage.objective!r}; choose from {OBJECTIVES}")
+    for number in range(1, len(stages) + 1):
+        if not any(in_stage(d, number) for d in data):
+            raise ValueError(f"{path.name}: no [[data]] entry is for stage {number}; see their key 'stages'")
     for d in data:
+        if not all(isinstance(n, int) and 1 <= n <= len(stages) for n in d.stages):
+            raise ValueError(f"{path.name}: stages of {d.file} must be numbers from 1 to {len(stages)}; got {d.stages}")
         if d.form not in FORMS:
             raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
         if d.mine and d.topics:
@@ -145,6 +152,11 @@ def read(path: Path | str) -> Recipe:
         if d.form == "labelled" and not d.label:
             raise ValueError(f"{path.name}: {d.file} has the form 'labelled', which needs the key 'label'")
     return recipe
+
+
+def in_stage(data: Data, number: int) -> bool:
+    """Whether stage ``number``, counted from 1, draws from a data file."""
+    return not data.stages or number in data.stages
 
 
 def _build(kind: type, values: dict, where: str):

@@ -239,8 +239,8 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.1) -> float
 
 
 def _schedule(recipe: Recipe, datasets: list[list[Example]]) -> Iterator[tuple[Stage, list[Example], float]]:
-    weights = [d.weight for d in recipe.data]
     for number, stage in enumerate(recipe.stage):
+        weights = [d.weight if recipes.in_stage(d, number + 1) else 0.0 for d in recipe.data]
         stream = recipes.batches(datasets, weights, stage.batch_size, stage.steps, recipe.seed + 100 * number)
         for step, batch in enumerate(stream):
             yield stage, batch, one_cycle(step, stage.steps, stage.learning_rate)

@@ -122,14 +122,16 @@ def test_the_command_writes_what_the_recipes_read(tmp_path, capsys):
     tiny.write_jsonl(tmp_path / "clinc_aspects.jsonl", REQUESTS)
     tiny.write_jsonl(tmp_path / "nli_triplets.jsonl", SCENES)
     crossing.main(["--data", str(tmp_path), "--single", "10", "--made", "5"])
-    assert "55 rows written" in capsys.readouterr().out  # ten scenes and ten single sentences, twice each; five thrice
-    recipe = Recipe("smollm2", [Stage("contrastive", 4, 1e-3, 4)], [Data("crossed.jsonl", "triplets")])
-    (examples,), dropped = recipes.load_examples(recipe, tmp_path, datasets.wikipedia_sentences(50))
-    assert dropped == {"crossed.jsonl": 0} and len(examples) == 55
-    told = {e.instruction for e in examples}
-    assert {crossing.REQUEST, crossing.SCENE, crossing.TOPIC, crossing.KIND} <= told
-    assert told <= {crossing.REQUEST, crossing.SCENE, *(w for words in crossing.WORDS.values() for w in words)}
-    assert all(e.negative_group != e.group for e in examples if e.group)
+    out = capsys.readouterr().out
+    assert "40 rows written" in out and "15 rows written" in out  # ten scenes and ten requests twice, five made thrice
+    entries = [Data(f, "triplets", one_instruction=True) for f in ("crossed.jsonl", "aspect_sentences.jsonl")]
+    recipe = Recipe("smollm2", [Stage("contrastive", 4, 1e-3, 4)], entries)
+    (crossed, made), dropped = recipes.load_examples(recipe, tmp_path, datasets.wikipedia_sentences(50))
+    assert set(dropped.values()) == {0} and (len(crossed), len(made)) == (40, 15)
+    told = {crossing.REQUEST, crossing.SCENE, crossing.TOPIC, crossing.KIND}
+    assert {e.instruction for e in crossed} == told
+    assert {e.instruction for e in made} <= {w for words in crossing.WORDS.values() for w in words}
+    assert all(e.negative_group != e.group for e in crossed + made if e.group)
     assert not list(tmp_path.glob("*.partial"))
 
 

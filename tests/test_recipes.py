@@ -314,6 +314,17 @@ def test_batches_of_one_topic(tmp_path):
     assert drawn[:6] != drawn[6:]
 
 
+def test_a_file_may_be_for_some_stages_only(tmp_path):
+    data = DATA + "stages = [1]\n" + DATA.replace("a.jsonl", "b.jsonl")
+    first, second = recipes.read(write_recipe(tmp_path, stage=STAGE + STAGE, data=data)).data
+    assert [recipes.in_stage(first, number) for number in (1, 2)] == [True, False]
+    assert [recipes.in_stage(second, number) for number in (1, 2)] == [True, True]
+    with pytest.raises(ValueError, match=r"stages of a.jsonl must be numbers from 1 to 1; got \[1, 3\]"):
+        recipes.read(write_recipe(tmp_path, data=DATA + "stages = [1, 3]"))
+    with pytest.raises(ValueError, match=r"no \[\[data\]\] entry is for stage 2"):
+        recipes.read(write_recipe(tmp_path, stage=STAGE + STAGE, data=DATA + "stages = [1]"))
+
+
 def test_batches_of_one_instruction(tmp_path):
     rows = [
         {"anchor": f"a{i}", "positive": f"p{i}", "negative": f"n{i}", "instruction": f"look {i % 3}"} for i in range(24)

@@ -111,6 +111,19 @@ def test_a_hard_negative_is_none_for_anchors_of_its_own_label():
     assert {tuple(ij) for ij in same.nonzero().tolist()} == {(0, 1), (1, 0), (2, 0)}
 
 
+def test_a_stage_draws_only_from_its_files():
+    stages = [Stage("contrastive", 5, 1e-3, 2), Stage("contrastive", 30, 1e-3, 2)]
+    entries = [
+        Data("a.jsonl", "triplets", stages=[1]),
+        Data("b.jsonl", "triplets", stages=[2]),
+        Data("c.jsonl", "triplets"),
+    ]
+    plan = Recipe("smollm2", stages, entries)
+    examples = [[Example(f"{name}{i}", "p") for i in range(4)] for name in "abc"]
+    drawn = [batch[0].anchor[0] for _, batch, _ in training._schedule(plan, examples)]
+    assert set(drawn[:5]) <= set("ac") and set(drawn[5:]) == set("bc")
+
+
 def test_contrastive_loss_is_info_nce_of_the_embeddings(llama):
     run = training.start(recipe(llama), dtype="float32")
     batch = [*TRIPLETS[:5], TRIPLETS[9]._replace(negative=None), TRIPLETS[20]]
