@@ -81,6 +81,29 @@ def test_tables_that_lack_something_are_refused():
                 plot(table)
 
 
+def test_stages_are_drawn_apart_and_each_mean_stays_in_its_stage():
+    losses = [4.0] * 20 + [1.0] * 15
+    (axes,) = figures.stages(losses, [20, 35], "title").axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["one step"].get_ydata().tolist() == losses
+    first, second = [line for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 2]
+    assert (first.get_xdata()[0], first.get_xdata()[-1]) == (10, 20) and np.allclose(first.get_ydata(), 4)
+    assert (second.get_xdata()[0], second.get_xdata()[-1]) == (30, 35) and np.allclose(second.get_ydata(), 1)
+    assert [t.get_text() for t in axes.texts] == ["stage 1", "stage 2"]
+
+
+def test_smoothed_is_the_mean_of_the_steps_up_to_each():
+    assert figures.smoothed([1, 2, 3, 6], 2).tolist() == [1.5, 2.5, 4.5]
+    with pytest.raises(ValueError, match="a mean of 10 steps needs at least as many losses; got 3"):
+        figures.smoothed([1, 2, 3])
+
+
+@pytest.mark.parametrize("ends", [[], [20], [20, 20, 35], [35, 20]])
+def test_ends_that_do_not_fit_the_losses_are_refused(ends):
+    with pytest.raises(ValueError, match="ends must rise to the number of losses, 35"):
+        figures.stages([1.0] * 35, ends, "title")
+
+
 # Explorer -----------------------------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,48 @@ def gains(table: pd.DataFrame, title: str, label: str) -> Figure:
     return figure
 
 
+def smoothed(losses: Sequence[float], window: int = 10) -> np.ndarray:
+    """Mean of each step and the ``window - 1`` before it, ``[steps - window + 1]``.
+
+    Raises:
+        ValueError: fewer losses than ``window``.
+    """
+    if len(losses) < window:
+        raise ValueError(f"a mean of {window} steps needs at least as many losses; got {len(losses)}")
+    return np.convolve(losses, np.full(window, 1 / window), "valid")
+
+
+@styled
+def stages(losses: Sequence[float], ends: Sequence[int], title: str, window: int = 10) -> Figure:
+    """The loss of every step as a dot, its running mean within each stage as a line, and where the stages end.
+
+    Args:
+        losses: one per step.
+        ends: last step of every stage, rising; the last one is the number of losses.
+        window: steps of the running mean.
+
+    Raises:
+        ValueError: ends that do not fit the losses, or a stage shorter than the window.
+    """
+    starts = [0, *ends][:-1]
+    if len(ends) == 0 or ends[-1] != len(losses) or any(a >= b for a, b in zip(starts, ends, strict=True)):
+        raise ValueError(f"ends must rise to the number of losses, {len(losses)}; got {list(ends)}")
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    axes.plot(range(1, len(losses) + 1), losses, ".", color="0.7", markersize=4, label="one step")
+    for number, (a, b) in enumerate(zip(starts, ends, strict=True)):
+        mean = smoothed(losses[a:b], window)
+        axes.plot(range(a + window, b + 1), mean, color=PALETTE[0], label=None if number else f"mean of {window} steps")
+        axes.text(
+            (a + b) / 2, 1.01, f"stage {number + 1}", transform=axes.get_xaxis_transform(), ha="center", fontsize=10
+        )
+        if number:
+            axes.axvline(a + 0.5, color="#555555", linewidth=1)
+    axes.set(xlabel="training step", ylabel="loss (nats)", ylim=0, xlim=(0, len(losses)))
+    axes.legend(frameon=False, loc="lower left")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
+
+
 def _checked(table: pd.DataFrame, needed: set[str]) -> None:
     if not needed <= set(table.columns) or table.empty:
         raise ValueError(f"table needs rows and the columns {sorted(needed)}; got {list(table.columns)}")
