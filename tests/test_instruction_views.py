@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from course_utils import aspects, instruction_texts, registry
 from course_utils import instruction_arrays as ia
-from course_utils import instruction_texts, registry
 from course_utils.embedder import Backbone, Embedder
 from course_utils.explorers.instructions import NONSENSE, InstructionView, asked, instruction_explorer
 from course_utils.figures import instructions as figures
@@ -194,6 +194,17 @@ def test_what_has_no_current_file_is_encoded(monkeypatch, backbone, tmp_path):
     assert not ia.is_current("smol-eol"), "made from other texts"
     with pytest.raises(ValueError, match="rows must be finite"):
         ia.save("smol-eol", {i: np.nan * rows for i, rows in fresh.items()})
+
+
+def test_the_instruction_trained_embedder_listens(backbone):
+    """Clusters fit an aspect better when it is asked for than under any other instruction, by the shipped numbers."""
+    texts = instruction_texts.read()
+    embedded = ia.load("smol-grit", backbone)
+    for aspect, names in instruction_texts.ASPECTS.items():
+        true = np.array([getattr(text, aspect) for text in texts])
+        fit = {i: aspects.v_measure(true, aspects.clusterings(rows, len(names), 3)) for i, rows in embedded.items()}
+        assert max(fit, key=fit.get) == aspect, fit
+        assert fit[aspect] > 0.05 + max(value for i, value in fit.items() if i != aspect), fit
 
 
 def test_the_untrained_origin_reads_the_prompts_of_the_trained_one():
