@@ -58,16 +58,18 @@ def info_nce(
     return cross_entropy(scores, torch.arange(len(anchors), device=scores.device))
 
 
-def false_negatives(batch: Sequence[Example], n_negatives: int) -> torch.Tensor:
-    """True where a candidate belongs to the anchor's own group or repeats its positive; ``[n, n + m]``."""
-    same = torch.zeros(len(batch), len(batch) + n_negatives, dtype=torch.bool)
-    hard = [e for e in batch if e.negative]
+def false_negatives(batch: Sequence[Example]) -> torch.Tensor:
+    """True where a candidate is of the anchor's own group or repeats its positive; bool ``[n, n + m]``.
+
+    Candidates are the ``n`` positives of the batch and then its ``m`` hard negatives, each with the group it is of.
+    """
+    groups = [e.group for e in batch] + [e.negative_group for e in batch if e.negative]
+    same = torch.zeros(len(batch), len(groups), dtype=torch.bool)
     for i, a in enumerate(batch):
-        for j, b in enumerate(hard, len(batch)):
-            same[i, j] = a.group is not None and a.group == b.negative_group
+        for j, group in enumerate(groups):
+            same[i, j] = i != j and a.group is not None and a.group == group
         for j, b in enumerate(batch):
-            grouped = a.group is not None and a.group == b.group
-            same[i, j] = i != j and (grouped or a.positive == b.positive or a.anchor == b.anchor)
+            same[i, j] |= i != j and (a.positive == b.positive or a.anchor == b.anchor)
     return same
 
 
@@ -109,7 +111,7 @@ def _sides(embedder: Embedder, batch: Sequence[Example], max_tokens: int) -> lis
 
 def _contrast(embeddings: torch.Tensor, batch: Sequence[Example], temperature: float) -> torch.Tensor:
     anchors, positives, negatives = embeddings.tensor_split([len(batch), 2 * len(batch)])
-    return info_nce(anchors, positives, negatives, temperature, false_negatives(batch, len(negatives)))
+    return info_nce(anchors, positives, negatives, temperature, false_negatives(batch))
 
 
 def masked_next_token_loss(

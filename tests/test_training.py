@@ -94,7 +94,7 @@ def test_false_negatives():
         Example("a", "r", "n"),  # repeats the first's anchor
         Example("d", "s", "n"),  # no group is not a group
     ]
-    same = training.false_negatives(batch, 4)
+    same = training.false_negatives(batch)
     assert same.shape == (5, 9)
     pairs = {(0, 1), (0, 2), (0, 3)}
     assert {tuple(ij) for ij in same.nonzero().tolist()} == pairs | {(j, i) for i, j in pairs}
@@ -107,7 +107,7 @@ def test_a_hard_negative_is_none_for_anchors_of_its_own_label():
         Example("c", "r", "m", group="request", negative_group="question"),
         Example("d", "s", "l"),
     ]
-    same = training.false_negatives(batch, 3)[:, 4:]  # candidates: the hard negatives n, m, l
+    same = training.false_negatives(batch)[:, 4:]  # candidates: the hard negatives n, m, l
     assert {tuple(ij) for ij in same.nonzero().tolist()} == {(0, 1), (1, 0), (2, 0)}
 
 
