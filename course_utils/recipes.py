@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple, get_origin
 
+from course_utils.datasets import read_jsonl
+
 #: Folder of the recipes that ship with the course.
 RECIPES = Path(__file__).resolve().parent.parent / "data" / "recipes"
 
@@ -181,7 +183,7 @@ def _build(kind: type, values: dict, where: str):
 
 
 def read_rows(path: Path, required: Iterable[str]) -> list[dict]:
-    """Rows of a JSONL file.
+    """Rows of a JSONL file, read by :func:`course_utils.datasets.read_jsonl`; every ``required`` key holds a text.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or a line that is empty, no JSON
@@ -189,21 +191,11 @@ def read_rows(path: Path, required: Iterable[str]) -> list[dict]:
     """
     if not path.exists():
         raise FileNotFoundError(f"data file {path} does not exist; give its folder with --data")
-    rows = []
-    text = path.read_text(encoding="utf-8").removesuffix("\n")
-    if not text:
-        raise ValueError(f"{path.name} holds no line")
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at U+2028, which JSON allows
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path.name}, line {number}: not JSON ({error.msg}): {line[:60]!r}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{path.name}, line {number}: needs a JSON object: {line[:60]!r}")
+    rows = read_jsonl(path, ())
+    for number, row in enumerate(rows, 1):
         for key in required:
             if not isinstance(row.get(key), str) or not row[key].strip():
-                raise ValueError(f"{path.name}, line {number}: needs a non-empty text under {key!r}: {line[:60]!r}")
-        rows.append(row)
+                raise ValueError(f"{path}, line {number}: needs a non-empty text under {key!r}; got {row.get(key)!r}")
     return rows
 
 

@@ -83,13 +83,13 @@ def test_a_missing_recipe_lists_the_shipped_ones(tmp_path):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("", r"a.jsonl, line 2: not JSON .*''"),
-        ("{'anchor': 1}", r"a.jsonl, line 2: not JSON"),
-        ('{"anchor": "x", "positive": "y"', r"a.jsonl, line 2: not JSON"),
+        ("", r"a.jsonl, line 2 is empty; remove it"),
+        ("{'anchor': 1}", r"a.jsonl, line 2 is not valid JSON"),
+        ('{"anchor": "x", "positive": "y"', r"a.jsonl, line 2 is not valid JSON"),
         ('{"anchor": "x", "positive": "y"}', r"a.jsonl, line 2: needs a non-empty text under 'negative'"),
         (json.dumps({**ROW, "positive": "  "}), r"a.jsonl, line 2: needs a non-empty text under 'positive'"),
         (json.dumps({**ROW, "anchor": 3}), r"a.jsonl, line 2: needs a non-empty text under 'anchor'"),
-        ("[1, 2]", r"a.jsonl, line 2: needs"),
+        ("[1, 2]", r"a.jsonl, line 2 must hold a JSON object"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, message):
@@ -101,7 +101,7 @@ def test_a_wrong_line_is_named(tmp_path, line, message):
 
 def test_a_line_without_any_required_text_must_still_be_an_object(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n[1, 2]\n', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"a.jsonl, line 2: needs"):
+    with pytest.raises(ValueError, match=r"a.jsonl, line 2 must hold a JSON object"):
         recipes.read_rows(tmp_path / "a.jsonl", ())
 
 
@@ -109,7 +109,7 @@ def test_missing_and_empty_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"a.jsonl does not exist; give its folder with --data"):
         recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path)
     (tmp_path / "a.jsonl").write_text("")
-    with pytest.raises(ValueError, match=r"a.jsonl holds no line"):
+    with pytest.raises(ValueError, match=r"a.jsonl is empty; expected one JSON object per line"):
         recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path)
 
 
