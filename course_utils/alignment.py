@@ -73,6 +73,19 @@ def surface_tokens(tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
     return [np.array(list(dict.fromkeys(ids)), dtype=np.int64) for ids in all_ids]
 
 
+def content_tokens(tokenizer, surface: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The content tokens among each text's surface tokens; a text may have none.
+
+    A token counts as content when it has at least two characters, all of them letters or digits, and is
+    not in scikit-learn's list of English stop words.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    words = {t: tokenizer.decode([t]).strip().casefold() for t in np.unique(np.concatenate(surface)).tolist()}
+    content = [t for t, w in words.items() if len(w) > 1 and w.isalnum() and w not in ENGLISH_STOP_WORDS]
+    return [own[np.isin(own, content)] for own in surface]
+
+
 def special_ids(tokenizer, vocabulary_size: int) -> list[int]:
     """Ids of special tokens and of rows of ``E_g`` that belong to no token."""
     ids = set(tokenizer.all_special_ids) | {i for i in tokenizer.added_tokens_decoder if i < vocabulary_size}

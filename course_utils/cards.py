@@ -16,12 +16,22 @@ from pathlib import Path
 import numpy as np
 
 from course_utils import datasets, evaluation, registry, retrieval_arrays
-from course_utils.alignment import global_alignment, hits, local_alignment, special_ids, surface_tokens, top_tokens
+from course_utils.alignment import (
+    content_tokens,
+    global_alignment,
+    hits,
+    local_alignment,
+    special_ids,
+    surface_tokens,
+    top_tokens,
+)
 from course_utils.embedder import Embedder, load
 from course_utils.spectrum import components, variation
 
 #: Sentences for the alignment scores: the first of ``wikipedia_sentences``.
 N_SENTENCES = 300
+#: Every list is held against the tokens of the sentences so many places further on: what hits there hits by chance.
+SHIFTS = (1, 2, 3, 5, 8)
 #: What was tried on the way to the shipped adapters, with what came out.
 TRIED = registry.ADAPTERS / "tried.jsonl"
 #: Wikipedia retrieval uses one article in so many: the whole collection takes each adapter a quarter of an hour.
@@ -91,11 +101,15 @@ def alignment(embedder: Embedder, origin: Embedder) -> dict[str, dict[str, float
     embeddings = {"trained": embedder.encode(sentences), "origin": origin.encode(sentences)}
     surface = surface_tokens(embedder.tokenizer, sentences)
     special = special_ids(embedder.tokenizer, len(embedder.unembedding))
+    content = content_tokens(embedder.tokenizer, surface)
+    kept = [i for i, own in enumerate(content) if len(own)]
     result = {}
     for which, h in embeddings.items():
         ranked, _ = top_tokens(h, embedder.unembedding, max(map(len, surface)), special)
         result[which] = {
             "Hit@10": float(hits(ranked, surface).mean()),
+            "Hit@10 by chance": float(np.mean([hits(np.roll(ranked, s, axis=0), surface) for s in SHIFTS])),
+            "Hit@10 of content words": float(hits(ranked[kept], [content[i] for i in kept]).mean()),
             "LAR": float(local_alignment(ranked, surface).mean()),
             "GAR": global_alignment(ranked, surface),
             "distinct tokens": len(np.unique(ranked[:, :10])),
@@ -112,9 +126,7 @@ def alignment(embedder: Embedder, origin: Embedder) -> dict[str, dict[str, float
 
 def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str, retrieval_dtype: str) -> dict:
     """All scores of an adapter, as they go into ``scores.json``. Only those whose data are given."""
-    embedder = load(name, dtype=dtype)
-    # the origin under the same pooling, scale and backbone, so that the difference is the training (and the prompt)
-    origin = load(embedder.spec.origin, backbone=embedder.backbone, normalize=embedder.spec.normalize)
+    embedder, origin = _with_origin(name, dtype)
     scores: dict = {"dtype": dtype, "alignment": alignment(embedder, origin)}
     if sts_file:
         scores["STS dev Spearman"] = sts(embedder, datasets.pairs(sts_file))
@@ -124,6 +136,12 @@ def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str, ret
     if beir:
         scores[f"{beir.name} {end}"] = retrieval(name, datasets.retrieval(beir), retrieval_dtype)
     return scores
+
+
+def _with_origin(name: str, dtype: str) -> tuple[Embedder, Embedder]:
+    """An embedder and its origin under the same pooling, scale and backbone: the difference is training and prompt."""
+    embedder = load(name, dtype=dtype)
+    return embedder, load(embedder.spec.origin, backbone=embedder.backbone, normalize=embedder.spec.normalize)
 
 
 def card(name: str, record: dict, scores: dict) -> str:
@@ -152,7 +170,7 @@ def card(name: str, record: dict, scores: dict) -> str:
         "## Training",
         "",
         f"{stages}; temperature {recipe['temperature']}; seed {recipe['seed']}; "
-        f"{record['seconds'] / 60:.0f} minutes on a busy CPU, {record['dtype']}. Repeat it with",
+        f"{record['seconds'] / 60:.0f} minutes on a busy CPU, {record['dtype']}.{_kept_part(recipe)} Repeat it with",
         "",
         f"    python -m course_utils.train {name} --data FOLDER",
         "",
@@ -179,6 +197,10 @@ def card(name: str, record: dict, scores: dict) -> str:
         f"v_1 = {moved['v_1']:.2f}, largest other |v_j| = {moved['largest other |v_j|']:.2f}, "
         f"share of v_1 in |v|² = {moved['share of v_1']:.2f}.",
         "",
+        "## Against its origin",
+        "",
+        *against_origin(aligned),
+        "",
         "## Limits",
         "",
         "A 135M or 270M backbone and minutes of training: good enough to study, not to deploy. English only. "
@@ -191,6 +213,45 @@ def card(name: str, record: dict, scores: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _kept_part(recipe: dict) -> str:
+    strength = recipe.get("strength", 1.0)  # records from before there was a choice lack it
+    if strength == 1:
+        return ""
+    return (
+        f" The adapter keeps {strength:g} of the learned change of the weights (WiSE-FT, Wortsman et al. 2022, "
+        "arXiv 2109.01903); the probe looked at the whole of it."
+    )
+
+
+def against_origin(aligned: dict[str, dict[str, float]]) -> list[str]:
+    """What training an embedder should do by the paper, and whether it did: one line of Markdown for each point.
+
+    Args:
+        aligned: as :func:`alignment` returns it.
+    """
+    trained, origin, moved = (aligned[key] for key in ("trained", "origin", "variation"))
+    lines = []
+    for key, form in (("Hit@10", ".3f"), ("GAR", ".3f"), ("distinct tokens", "d")):
+        verdict = "above" if trained[key] > origin[key] else "**not above**"
+        lines.append(f"- {key}: {verdict} the origin's, {trained[key]:{form}} to {origin[key]:{form}}.")
+        if key == "Hit@10" and trained[key] <= origin[key]:
+            lines[-1] += " " + _why_no_more_hits(trained, origin)
+    ratio = abs(moved["v_1"]) / moved["largest other |v_j|"]
+    lines.append(f"- |v_1|: {'' if ratio >= 3 else '**not** '}at least three times the next, {ratio:.2f} times.")
+    return lines
+
+
+def _why_no_more_hits(trained: dict[str, float], origin: dict[str, float]) -> str:
+    chance, content = "Hit@10 by chance", "Hit@10 of content words"
+    if origin[chance] - trained[chance] < 0.1 or origin[content] >= trained[content]:
+        return "Why is not known."
+    return (
+        f"The origin hits with tokens that fit any text: its lists hit {origin[chance]:.3f} of *other* "
+        f"sentences as well, this embedder's {trained[chance]:.3f}. Of content words alone, the origin hits "
+        f"{origin[content]:.3f}, this embedder {trained[content]:.3f}."
+    )
 
 
 def overview(names: Sequence[str]) -> str:
@@ -230,6 +291,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sts", type=Path)
     parser.add_argument("--beir", type=Path)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--alignment-only", action="store_true", help="measure the alignment again, keep other scores")
     parser.add_argument("--retrieval-dtype", default="float32", choices=("float32", "bfloat16"))
     args = parser.parse_args(argv)
     if args.name is None:
@@ -237,7 +299,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         (registry.ADAPTERS / "README.md").write_text(overview(names), encoding="utf-8")
         return
     folder = registry.ADAPTERS / args.name
-    scores = measure(args.name, args.sts, args.beir, args.dtype, args.retrieval_dtype)
+    if args.alignment_only:
+        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        embedder, origin = _with_origin(args.name, scores["dtype"])
+        scores["alignment"] = alignment(embedder, origin)
+    else:
+        scores = measure(args.name, args.sts, args.beir, args.dtype, args.retrieval_dtype)
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     (folder / "README.md").write_text(card(args.name, record, scores), encoding="utf-8")

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from course_utils import alignment, registry
 from course_utils.alignment import (
+    content_tokens,
     distinct_tops,
     global_alignment,
     hits,
@@ -373,3 +374,11 @@ def test_the_figures_draw_what_they_are_given():
 
     trap = draw.short_list([5, 20], [1.0, 0.5], {"one": (25.0, 0.3, 0.1)}, "title").axes[0]
     assert "perfect ranking, ten tokens" in [t.get_text() for t in trap.get_legend().get_texts()]
+
+
+def test_content_tokens_are_words_of_some_length_and_no_stop_words():
+    spelled = [" the", "The", " Vienna", "viol", "inist", ",", "1872", "s", " é", " été", "n't", "", " a"]
+    tokenizer = SimpleNamespace(decode=lambda ids: spelled[ids[0]])
+    surface = [np.array([5, 2, 0]), np.array([1, 12, 5]), np.arange(len(spelled))]
+    found = [own.tolist() for own in content_tokens(tokenizer, surface)]
+    assert found == [[2], [], [2, 3, 4, 6, 9]]  # in the text's order; a text may have none

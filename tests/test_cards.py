@@ -69,6 +69,46 @@ def test_a_card_holds_data_licences_command_and_limits(name):
         assert ("Gemma Terms of Use" in text) == (registry.get(name).backbone == "gemma3")
 
 
+def aligned(trained, origin, v=(-8.0, 2.0)):
+    keys = ("Hit@10", "Hit@10 by chance", "Hit@10 of content words", "GAR", "distinct tokens")
+    sides = {which: dict(zip(keys, side, strict=True)) for which, side in (("trained", trained), ("origin", origin))}
+    return {**sides, "variation": {"v_1": v[0], "largest other |v_j|": v[1]}}
+
+
+def test_a_card_says_what_is_above_the_origin_and_what_is_not():
+    origin = (0.95, 0.9, 0.25, 0.125, 200)
+    better = cards.against_origin(aligned((0.96, 0.01, 0.96, 0.25, 201), origin))
+    assert better == [
+        "- Hit@10: above the origin's, 0.960 to 0.950.",
+        "- GAR: above the origin's, 0.250 to 0.125.",
+        "- distinct tokens: above the origin's, 201 to 200.",
+        "- |v_1|: at least three times the next, 4.00 times.",
+    ]
+    worse = cards.against_origin(aligned((0.95, 0.01, 0.9, 0.1, 200), origin, (-5.9, 2.0)))
+    assert worse[0].startswith("- Hit@10: **not above** the origin's, 0.950 to 0.950. The origin hits with tokens that")
+    assert "0.900 of *other* sentences as well, this embedder's 0.010" in worse[0]
+    assert worse[1:3] == [
+        "- GAR: **not above** the origin's, 0.100 to 0.125.",
+        "- distinct tokens: **not above** the origin's, 200 to 200.",
+    ]
+    assert worse[3] == "- |v_1|: **not** at least three times the next, 2.95 times."
+
+
+@pytest.mark.parametrize("trained", [(0.9, 0.85, 0.9, 0.2, 300), (0.9, 0.01, 0.2, 0.2, 300)])
+def test_a_card_gives_no_reason_that_the_numbers_do_not(trained):
+    (line, *_) = cards.against_origin(aligned(trained, (0.95, 0.9, 0.25, 0.125, 200)))
+    assert line == "- Hit@10: **not above** the origin's, 0.900 to 0.950. Why is not known."
+
+
+def test_a_card_says_which_part_of_the_change_is_kept():
+    folder = registry.ADAPTERS / "smol-eol-cse"
+    record, scores = (json.loads((folder / f).read_text(encoding="utf-8")) for f in ("training.json", "scores.json"))
+    record["recipe"].pop("strength", None)
+    assert "WiSE-FT" not in cards.card("smol-eol-cse", record, scores)
+    record["recipe"]["strength"] = 0.8
+    assert "The adapter keeps 0.8 of the learned change" in cards.card("smol-eol-cse", record, scores)
+
+
 def test_the_overview_is_current():
     names = sorted(path.parent.name for path in registry.ADAPTERS.glob("*/scores.json"))
     assert (registry.ADAPTERS / "README.md").read_text(encoding="utf-8") == cards.overview(names)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from course_utils.explorers.training import LiveTraining, replay, training_page
-from course_utils.figures.training import compare_logs, loss_along_shift, training_curves
+from course_utils.figures.training import along_strength, compare_logs, loss_along_shift, training_curves
 
 LOSSES = [4.0, 3.5, 3.0, 2.0, 1.5]
 ROWS = [
@@ -75,3 +75,14 @@ def test_the_ring_marks_the_smallest_loss():
     axes = loss_along_shift([0.0, 0.5, 1.0], {"one": [3.0, 1.0, 2.0], "two": [1.0, 2.0, 3.0]}, "a title").axes[0]
     rings = [line for line in axes.lines if line.get_fillstyle() == "none"]
     assert [(float(np.ravel(r.get_xdata())[0]), float(np.ravel(r.get_ydata())[0])) for r in rings] == [(0.5, 1), (0, 1)]
+
+
+def test_the_ring_marks_the_highest_stop_of_every_rate():
+    strengths = [0, 0.5, 1]
+    figure = along_strength(strengths, {"v_1": [0, -2, -4]}, {"hits": [0.5, 0.9, 0.7], "own": [0.1, 0.2, 0.3]}, "t")
+    left, right = figure.axes
+    assert [line.get_label() for line in left.lines if line.get_label()[0] != "_"] == ["v_1"]
+    rings = [line for line in right.lines if line.get_markersize() == 14]
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in rings] == [(0.5, 0.9), (1, 0.3)]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in right.lines}
+    assert drawn["hits"] == [0.5, 0.9, 0.7] and drawn["own"] == [0.1, 0.2, 0.3]

@@ -100,3 +100,34 @@ def compare_logs(logs: Mapping[str, Sequence[Mapping]], title: str) -> Figure:
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure
+
+
+@styled
+def along_strength(
+    strengths: Sequence[float], v: Mapping[str, Sequence[float]], rates: Mapping[str, Sequence[float]], title: str
+) -> Figure:
+    """Models on the line from an origin (strength 0) to its trained self (1): movement on the left, rates on the right.
+
+    A ring marks the highest point of every rate.
+
+    Args:
+        strengths: the part of the learned change of the weights that each model keeps.
+        v: movement along components, in units of the embedding, by name; one value for each strength.
+        rates: values between 0 and 1, by name; one for each strength.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
+    left.axhline(0, color="black", linewidth=0.8)
+    for number, (axes, lines) in enumerate(((left, v), (right, rates))):
+        for position, (name, values) in enumerate(lines.items()):
+            look = {"color": PALETTE[position + 2 * number], "marker": _MARKERS[position + 2 * number]}
+            values = np.asarray(values)  # a column of a table would look its places up by label
+            axes.plot(strengths, values, markersize=5, label=name, **look)
+            if axes is right:
+                best = int(np.argmax(values))
+                axes.plot(strengths[best], values[best], "o", color="black", fillstyle="none", markersize=14)
+        axes.set_xlabel("strength: part of the learned change that is kept")
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+    left.set_ylabel("$v_j$ (units of the embedding)")
+    right.set(ylabel="rate", ylim=(0, 1.05))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure
