@@ -30,7 +30,8 @@ from course_utils.spectrum import components, variation
 
 #: Sentences for the alignment scores: the first of ``wikipedia_sentences``.
 N_SENTENCES = 300
-#: Every list is held against the tokens of the sentences so many places further on: what hits there hits by chance.
+#: Every list is held against the tokens of the sentence so many places further on, which is from another article:
+#: what hits there hits by chance.
 SHIFTS = (1, 2, 3, 5, 8)
 #: What was tried on the way to the shipped adapters, with what came out.
 TRIED = registry.ADAPTERS / "tried.jsonl"
@@ -170,7 +171,7 @@ def card(name: str, record: dict, scores: dict) -> str:
         "## Training",
         "",
         f"{stages}; temperature {recipe['temperature']}; seed {recipe['seed']}; "
-        f"{record['seconds'] / 60:.0f} minutes on a busy CPU, {record['dtype']}.{_kept_part(recipe)} Repeat it with",
+        f"{record['seconds'] / 60:.0f} minutes on a busy CPU, {record['dtype']}. Repeat it with",
         "",
         f"    python -m course_utils.train {name} --data FOLDER",
         "",
@@ -213,16 +214,6 @@ def card(name: str, record: dict, scores: dict) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _kept_part(recipe: dict) -> str:
-    strength = recipe.get("strength", 1.0)  # records from before there was a choice lack it
-    if strength == 1:
-        return ""
-    return (
-        f" The adapter keeps {strength:g} of the learned change of the weights (WiSE-FT, Wortsman et al. 2022, "
-        "arXiv 2109.01903); the probe looked at the whole of it."
-    )
 
 
 def against_origin(aligned: dict[str, dict[str, float]]) -> list[str]:

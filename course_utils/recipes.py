@@ -98,12 +98,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the outcome of a training run.
-
-    Attributes:
-        strength: the part of the learned change of the weights that the adapter keeps when it is saved: a point on the
-            straight line between origin and trained model (Wortsman et al. 2022, arXiv 2109.01903, "WiSE-FT").
-    """
+    """All that decides the outcome of a training run."""
 
     embedder: str
     stage: list[Stage]
@@ -113,7 +108,6 @@ class Recipe:
     temperature: float = 0.05
     max_tokens: int = 96
     max_grad_norm: float = 1.0
-    strength: float = 1.0
     notes: list[str] = field(default_factory=list)
 
 

@@ -306,7 +306,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
 
 
 def save_adapter(run: Run, folder: Path, log: dict) -> None:
-    """Write the adapter (float16 safetensors, at the recipe's strength), its configuration and ``training.json``.
+    """Write the adapter (float16 safetensors), its configuration and ``training.json``.
 
     The path of the backbone on this machine is replaced by its registry name.
     """
@@ -316,12 +316,7 @@ def save_adapter(run: Run, folder: Path, log: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     peft = run.embedder.backbone._peft
     weights = get_peft_model_state_dict(peft, adapter_name=peft.active_adapter)
-    # the layer gets B A on top: scaling B alone scales the whole change
-    scales = {k: run.recipe.strength if ".lora_B." in k else 1.0 for k in weights}
-    save_file(
-        {k: (v.detach() * scales[k]).half().contiguous() for k, v in weights.items()},
-        folder / "adapter_model.safetensors",
-    )
+    save_file({k: v.detach().half().contiguous() for k, v in weights.items()}, folder / "adapter_model.safetensors")
     config = peft.peft_config[peft.active_adapter].to_dict()
     config = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
     config["base_model_name_or_path"] = run.embedder.backbone.source

@@ -100,15 +100,6 @@ def test_a_card_gives_no_reason_that_the_numbers_do_not(trained):
     assert line == "- Hit@10: **not above** the origin's, 0.900 to 0.950. Why is not known."
 
 
-def test_a_card_says_which_part_of_the_change_is_kept():
-    folder = registry.ADAPTERS / "smol-eol-cse"
-    record, scores = (json.loads((folder / f).read_text(encoding="utf-8")) for f in ("training.json", "scores.json"))
-    record["recipe"].pop("strength", None)
-    assert "WiSE-FT" not in cards.card("smol-eol-cse", record, scores)
-    record["recipe"]["strength"] = 0.8
-    assert "The adapter keeps 0.8 of the learned change" in cards.card("smol-eol-cse", record, scores)
-
-
 def test_the_overview_is_current():
     names = sorted(path.parent.name for path in registry.ADAPTERS.glob("*/scores.json"))
     assert (registry.ADAPTERS / "README.md").read_text(encoding="utf-8") == cards.overview(names)
