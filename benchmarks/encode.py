@@ -32,9 +32,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from course_utils import datasets, embedder
-from course_utils.alignment import special_ids, top_tokens
-from course_utils.embedder import Backbone, Embedder, load
+from course_utils.measures.alignment import special_ids, top_tokens
+from course_utils.models import embedder
+from course_utils.models.embedder import Backbone, Embedder, load
+from course_utils.texts import datasets
 
 #: Largest difference to the peer, as a share of the largest value, at which timing is allowed.
 AGREEMENT = 1e-4

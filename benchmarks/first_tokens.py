@@ -23,8 +23,8 @@ TEXT = "A man is playing a guitar on stage."
 CHILD = """
 import json, sys, time
 marks = {"interpreter": time.time()}
-from course_utils.alignment import special_ids, top_tokens
-from course_utils.embedder import load
+from course_utils.measures.alignment import special_ids, top_tokens
+from course_utils.models.embedder import load
 marks["imports"] = time.time()
 made = load(sys.argv[1])
 marks["model"] = time.time()

@@ -106,8 +106,8 @@ def test_make_lab_installs_fetches_checks_and_opens_the_first_lesson():
     order = [
         "-m venv",
         "pip install --no-index -e .",
-        "course_utils.store smollm2",
-        "course_utils.check",
+        "course_utils.models.store smollm2",
+        "course_utils.models.check",
         "jupyter lab",
     ]
     places = [steps.index(step) for step in order]
@@ -117,7 +117,7 @@ def test_make_lab_installs_fetches_checks_and_opens_the_first_lesson():
 
 def test_make_test_installs_fetches_both_models_and_runs_every_stage_offline():
     steps = _make("test")
-    order = ['install  -e ".[test]"', "course_utils.store smollm2", "course_utils.store gemma3", "tools/run_tests.py"]
+    order = ['install  -e ".[test]"', "course_utils.models.store smollm2", "course_utils.models.store gemma3", "tools/run_tests.py"]
     places = [steps.index(step) for step in order]
     assert places == sorted(places)
     assert "HF_HUB_OFFLINE=1" in steps[places[2] :]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from course_utils.alignment import special_ids, top_tokens
-from course_utils.datasets import wikipedia_sentences
-from course_utils.embedder import load_family
-from course_utils.explorers.tokens import described
-from course_utils.figures.tokens import token_grid
-from course_utils.spectrum import components, shift
+from course_utils.measures.alignment import special_ids, top_tokens
+from course_utils.measures.spectrum import components, shift
+from course_utils.models.embedder import load_family
+from course_utils.teaching.explorers.tokens import described
+from course_utils.teaching.figures.tokens import token_grid
+from course_utils.texts.datasets import wikipedia_sentences
 
 TEXT = "The museum opened a new exhibition of Roman coins."
 OUT = Path(__file__).resolve().parent.parent / "docs" / "finding.png"

@@ -1,4 +1,0 @@
-"""Figures: plain functions that take arrays and return a matplotlib figure or a piece of HTML.
-
-One module per subject, :mod:`course_utils.figures.style` for what they share.
-"""

@@ -1,0 +1,161 @@
+"""Checks of lesson 03: the first principal component. Every expectation is planted in the data or summed by hand."""
+
+from types import FunctionType
+
+import numpy as np
+
+from course_utils.teaching.exercises import as_array, exercise, missing, right
+
+
+def _cloud(n: int = 60, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings around a planted direction, and that direction; most of them lie far out along it."""
+    rng = np.random.default_rng(seed)
+    planted = np.zeros(d)
+    planted[2], planted[5] = -0.6, 0.8
+    return rng.normal(20, 2, size=(n, 1)) * planted + rng.normal(size=(n, d)), planted
+
+
+@exercise(
+    "03.1",
+    title="How far did training move the texts?",
+    difficulty=1,
+    minutes=5,
+    expects="a function of before [n, d], after [n, d] and directions [r, d] that returns v [r]",
+    accepts=FunctionType,
+)
+def variation(answer):
+    before, _ = _cloud()
+    moved = np.array([-6.0, 0.5, 2.0])
+    directions = np.eye(8)[[1, 4, 6]]
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(60, 3))
+    noise -= noise.mean(axis=0)  # single texts differ, their mean does not
+    after = before + (moved + noise) @ directions
+    result = answer(before.copy(), after.copy(), directions.copy())
+    if result is None:
+        return missing("your function returns nothing yet")
+    result = np.asarray(result)
+    if result.shape == (60, 3):
+        return "this is how far each text moved; v_j is the mean over the texts, three numbers here"
+    result = as_array(result, shape=(3,))
+    if np.allclose(result, -moved):
+        return "the sign is turned round: v_j says where the trained embeddings lie as seen from the untrained ones"
+    if np.allclose(result, 60 * moved):
+        return "this is the sum over the texts; v_j is their mean"
+    if np.allclose(result, np.abs(moved + noise).mean(axis=0)):
+        return "the direction matters: average the signed movements, not their sizes"
+    if not np.allclose(result, moved):
+        return (
+            f"here the texts were moved by {moved.tolist()} on average; your function says {result.round(2).tolist()}"
+        )
+    return right("v_j is a mean over texts: single texts may move further, or the other way")
+
+
+@exercise(
+    "03.2",
+    title="The first component and its sign",
+    difficulty=2,
+    minutes=10,
+    expects="a function of embeddings [n, d] that returns u_1 [d]: uncentred, of length 1, with a positive mean "
+    "coefficient",
+    accepts=FunctionType,
+)
+def first_direction(answer):
+    results = []
+    for turn in (1, -1):
+        cloud, planted = _cloud()
+        result = answer(turn * cloud)
+        if result is None:
+            return missing("your function returns nothing yet")
+        result = as_array(result)
+        if result.shape != (8,):
+            return f"u_1 has one number for each of the 8 dimensions; yours has the shape {result.shape}"
+        if not np.isclose(np.linalg.norm(result), 1):
+            return f"u_1 has length 1; yours has {np.linalg.norm(result):.3g}"
+        results.append((result, turn * planted, turn * cloud))
+    for result, planted, cloud in results:
+        if abs(result @ planted) < 0.95:
+            return (
+                "this is not the direction in which this cloud lies; did you remove the mean first, "
+                "or take a left singular vector?"
+            )
+        if (cloud @ result).mean() < 0:
+            return "the direction is right, the sign is not: the mean of h·u_1 over the texts must be positive"
+        # The first component holds the largest sum of squares that one direction can hold.
+        if ((cloud @ result) ** 2).sum() < np.linalg.eigvalsh(cloud.T @ cloud)[-1] * (1 - 1e-9):
+            return (
+                "close, but another direction holds more of the squared norm; is this the mean direction, or centred?"
+            )
+    return right("an SVD may return u_1 or −u_1; only a convention makes the sign of v_1 mean something")
+
+
+@exercise(
+    "03.3",
+    title="When does a token overtake another?",
+    difficulty=2,
+    minutes=10,
+    expects="a function of h [d], u [d], row_a [d] and row_b [d] that returns the λ at which the two tokens are equal",
+    accepts=FunctionType,
+)
+def crossing(answer):
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        h, u, row_a, row_b = rng.normal(size=(4, 6))
+        u /= np.linalg.norm(u)
+        result = answer(h.copy(), u.copy(), row_a.copy(), row_b.copy())
+        if result is None:
+            return missing("your function returns nothing yet")
+        amount = float(as_array(result, shape=()))
+        shifted = [float(row @ (h + amount * u)) for row in (row_a, row_b)]
+        if not np.isclose(*shifted):
+            turned = [float(row @ (h - amount * u)) for row in (row_a, row_b)]
+            if np.isclose(*turned):
+                return "the two are equal at −λ: mind the sign when you solve for λ"
+            return f"at your λ = {amount:.3g} the logits are {shifted[0]:.3g} and {shifted[1]:.3g}, not equal"
+    return right("logits are straight lines in λ: two tokens change places at most once")
+
+
+@exercise(
+    "03.4",
+    title="Compare like with like",
+    difficulty=3,
+    minutes=15,
+    expects="a function of before [n, d] and after [n, d] that returns v_1² / Σ_j v_j² with both sides at unit length",
+    accepts=FunctionType,
+)
+def fair_share(answer):
+    before, _ = _cloud(n=80, seed=4)
+    rng = np.random.default_rng(5)
+    # Turned towards another direction, and then made short, as an embedder that normalises does.
+    after = before + rng.normal(size=before.shape) + 9 * np.eye(8)[0]
+    after /= np.linalg.norm(after, axis=1, keepdims=True)
+    result = answer(before.copy(), after.copy())
+    if result is None:
+        return missing("your function returns nothing yet")
+    share = float(as_array(result, shape=()))
+    expected = _share(_unit(before), _unit(after), _unit(before))
+    if np.isclose(share, expected, rtol=1e-6):
+        return right(
+            f"{expected:.2f} instead of {_share(before, after, before):.2f}: most of what looked like the first "
+            "component was a change of length"
+        )
+    if np.isclose(share, _share(before, after, before), rtol=1e-6):
+        return "the two sides still have different lengths: divide every row of both by its length first"
+    if np.isclose(share, _share(_unit(before), _unit(after), before), rtol=1e-6):
+        return (
+            "u_j must be the components of the embeddings that you compare: take the SVD after scaling to unit length"
+        )
+    if np.isclose(share, np.sqrt(expected), rtol=1e-6):
+        return "this is |v_1| / |v|; the share is of the squared length"
+    return f"expected {expected:.4f} for these embeddings, yours is {share:.4f}; are all components in the sum?"
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return np.array([row / np.sqrt(sum(x * x for x in row)) for row in rows])
+
+
+def _share(before: np.ndarray, after: np.ndarray, basis: np.ndarray) -> float:
+    """From the eigenvectors of ``HᵀH`` instead of an SVD, so that nothing is shared with the lesson's own way."""
+    _, vectors = np.linalg.eigh(basis.T @ basis)
+    v = (after - before).mean(axis=0) @ vectors[:, ::-1]
+    return float(v[0] ** 2 / sum(v**2))

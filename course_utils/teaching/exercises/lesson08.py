@@ -1,0 +1,151 @@
+"""Checks of lesson 08: beyond English. Expectations come from the data's making or from another way to compute them."""
+
+from types import FunctionType
+
+import numpy as np
+
+from course_utils.teaching.exercises import as_array, exercise, missing, right
+
+
+@exercise(
+    "08.1",
+    title="How many characters begin here?",
+    difficulty=1,
+    minutes=5,
+    expects="a function of bytes that returns how many characters begin in them",
+    accepts=FunctionType,
+)
+def beginnings(answer):
+    text = "a我é𓀀 病!"
+    raw, starts, position = text.encode(), [], 0
+    for character in text:
+        starts.append(position)
+        position += len(character.encode())
+    for begin in range(len(raw)):
+        for end in range(begin + 1, len(raw) + 1):
+            piece, expected = raw[begin:end], sum(begin <= s < end for s in starts)
+            result = answer(piece)
+            if result is None:
+                return missing("your function returns nothing yet")
+            result = as_array(result, shape=())
+            if result == expected:
+                continue
+            shown = piece.hex(" ").upper()
+            if result == len(piece):
+                return f"for {shown} you count {len(piece)} bytes; {expected} character(s) begin in them"
+            return f"in {shown} {expected} character(s) begin; you count {int(result)}. Which bytes only continue?"
+    return right("a byte 10xxxxxx continues a character, every other byte begins one: no table is needed")
+
+
+@exercise(
+    "08.2",
+    title="Hits above chance",
+    difficulty=2,
+    minutes=10,
+    expects="a function of found [n, n] that returns two numbers: the share of hits, and the share expected by chance",
+    accepts=FunctionType,
+)
+def above_chance(answer):
+    rng = np.random.default_rng(8)
+    for n in (6, 25):
+        found = rng.random((n, n)) < 0.3
+        found[range(n), range(n)] = rng.random(n) < 0.8
+        own = [bool(found[i, i]) for i in range(n)]
+        others = [bool(found[i, j]) for i in range(n) for j in range(n) if i != j]
+        result = answer(found.copy())
+        if result is None:
+            return missing("your function returns nothing yet")
+        result = as_array(result, shape=(2,))
+        expected = np.array([sum(own) / n, sum(others) / len(others)])
+        if np.allclose(result, expected[::-1]):
+            return "the two are in the other order: first the share of hits, then chance"
+        if not np.isclose(result[0], expected[0]):
+            return f"text i with its own key words is found[i, i]: {sum(own)} of {n} hit, yours says {result[0]:.3f}"
+        if np.isclose(result[1], found.mean()):
+            return "close: but the mean of everything contains the texts' own key words; leave the diagonal out"
+        if not np.isclose(result[1], expected[1]):
+            return (
+                f"chance is how often the tokens of one text hit the key words of *another*: "
+                f"{expected[1]:.3f} here, yours is {result[1]:.3f}"
+            )
+    return right("texts of one language share words, so chance is far from zero, and differs between languages")
+
+
+@exercise(
+    "08.3",
+    title="Find the translation",
+    difficulty=2,
+    minutes=10,
+    expects="a function of queries [n, d] and candidates [n, d] that returns n times whether the nearest candidate "
+    "of query i, by cosine, is candidate i",
+    accepts=FunctionType,
+)
+def found_translation(answer):
+    queries, candidates, expected, by_product, backwards = _translations()
+    result = answer(queries.copy(), candidates.copy())
+    if result is None:
+        return missing("your function returns nothing yet")
+    result = as_array(result)
+    if result.shape == ():
+        return "one answer for each query, please: the mean of them is the measure"
+    result = as_array(result, shape=(len(queries),))
+    if not np.isin(result, (0, 1)).all():
+        return "each answer is yes or no; yours holds other numbers (the places of the nearest candidates, perhaps?)"
+    if np.array_equal(result, by_product):
+        return "these are the largest dot products; a cosine needs both sides at length 1"
+    if np.array_equal(result, backwards):
+        return "here the candidates look for their query: for each query, search among the candidates"
+    if not np.array_equal(result, expected):
+        return (
+            f"query {int(np.argmax(result != expected))} is judged wrongly: compare it with every candidate by cosine"
+        )
+    return right("a long vector wins many dot products; with cosines only the direction counts")
+
+
+def _translations() -> tuple[np.ndarray, ...]:
+    """Unit circles by hand: angles decide by cosine, and one very long candidate wins the dot products."""
+    at_query = np.radians([0, 50, 100, 150, 200, 250, 300])
+    at_candidate = np.radians([5, 95, 110, 155, 188, 262, 295])
+    lengths = np.array([1.0, 1, 1, 8, 1, 1, 1])
+    queries = np.stack([np.cos(at_query), np.sin(at_query)], axis=1)
+    candidates = lengths[:, None] * np.stack([np.cos(at_candidate), np.sin(at_candidate)], axis=1)
+    apart = np.abs((at_query[:, None] - at_candidate[None, :] + np.pi) % (2 * np.pi) - np.pi)
+    own = np.arange(len(queries))
+    return (
+        queries, candidates, (apart.argmin(axis=1) == own).astype(float),
+        ((np.cos(apart) * lengths).argmax(axis=1) == own).astype(float), (apart.argmin(axis=0) == own).astype(float),
+    )  # fmt: skip
+
+
+@exercise(
+    "08.4",
+    title="A component that never saw the sentence",
+    difficulty=3,
+    minutes=15,
+    expects="a function of embeddings [n, d] and first_half [n] (true or false) that returns a direction for every "
+    "sentence, [n, d]: the first component of the half it is not in",
+    accepts=FunctionType,
+)
+def crossed(answer):
+    rng = np.random.default_rng(4)
+    planted = np.zeros((2, 6))
+    planted[0, 1], planted[1, [1, 3]] = 1.0, (0.6, 0.8)
+    first_half = np.arange(40) % 2 == 0
+    which = np.where(first_half, 0, 1)
+    embeddings = 30 * planted[which] + rng.normal(size=(40, 6))
+    result = answer(embeddings.copy(), first_half.copy())
+    if result is None:
+        return missing("your function returns nothing yet")
+    result = as_array(result, shape=(40, 6))
+    if not np.allclose(np.linalg.norm(result, axis=1), 1):
+        return "every direction has length 1"
+    other, same = ((result * planted[w]).sum(axis=1) for w in (1 - which, which))
+    if (np.abs(same) > 0.99).all():
+        return "this is the component of the sentence's own half: it has seen the sentence"
+    if np.ptp(result, axis=0).max() < 1e-9:
+        return "all sentences got one direction: this component has seen all of them"
+    if (np.abs(other) < 0.99).any():
+        return "these are not the first components of the halves; uncentred, and of the rows of one half only?"
+    if (other < 0).any():
+        return "the direction is right, the sign is not: turn it so that the mean of h·u_1 is positive"
+    return right("whatever the shift does to a sentence now, it did not learn it from that sentence")

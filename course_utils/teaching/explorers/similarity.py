@@ -1,0 +1,135 @@
+"""Type two sentences: how close two embedders put them, and which tokens bring them together or hold them apart."""
+
+import functools
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ipywidgets as widgets
+import numpy as np
+
+from course_utils.measures.alignment import special_ids, top_tokens
+from course_utils.measures.contributions import TokenFrame, share_of
+from course_utils.measures.evaluation import cosine
+from course_utils.models.embedder import Embedder
+from course_utils.teaching.explorers.tokens import described
+from course_utils.teaching.figures.tokens import chips, legend
+
+
+@dataclass(frozen=True, eq=False)
+class PairReading:
+    """What one embedder says about two texts.
+
+    Attributes:
+        cosine: of their embeddings.
+        aligned: ids of the aligned tokens of both, ``[2, k]``.
+        together: ids of the tokens that add most to the cosine, and their parts.
+        apart: ids of the tokens that add most to 1 − cosine, and their parts.
+        aligned_share: share of the cosine that the aligned tokens of both sides hold.
+    """
+
+    cosine: float
+    aligned: np.ndarray
+    together: tuple[np.ndarray, np.ndarray]
+    apart: tuple[np.ndarray, np.ndarray]
+    aligned_share: float
+
+
+class PairView:
+    """One embedder with what is needed to read a pair of texts.
+
+    Attributes:
+        embedder: whose embeddings are compared.
+        frame: its unembedding matrix as a frame, see :func:`course_utils.measures.contributions.token_frame`.
+        references: cosines of known pairs by their name, e.g. ``{"unrelated": …, "paraphrase": …}``, to place a
+            new cosine among them.
+    """
+
+    def __init__(self, embedder: Embedder, frame: TokenFrame, references: Mapping[str, np.ndarray]):
+        self.embedder, self.frame = embedder, frame
+        self.references = {name: np.asarray(values, dtype=np.float64) for name, values in references.items()}
+        self.special = special_ids(embedder.tokenizer, len(embedder.unembedding))
+        self._embedding = functools.lru_cache(maxsize=32)(self._encode)
+
+    def read(self, left: str, right: str, k: int = 8) -> PairReading:
+        """Cosine, aligned tokens and the tokens' parts for two texts."""
+        a, b = self._embedding(left), self._embedding(right)
+        aligned, _ = top_tokens(np.vstack([a, b]), self.embedder.unembedding, k, self.special)
+        together, apart = self.frame.tight_contributions(a, b)[0], self.frame.distances(a, b)[0]
+        share = share_of(together[None], [aligned.ravel()])[0]
+        largest = [self._largest(parts, k) for parts in (together, apart)]
+        return PairReading(float(cosine(a, b)[0]), aligned, *largest, float(share))
+
+    def places(self, value: float) -> dict[str, float]:
+        """Which share of each kind of known pairs has a smaller cosine."""
+        return {name: float((known < value).mean()) for name, known in self.references.items()}
+
+    def _largest(self, parts: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        allowed = parts.copy()
+        allowed[self.special] = -np.inf
+        ids = np.argsort(-allowed, kind="stable")[:k]
+        return ids, parts[ids]
+
+    def _encode(self, text: str) -> np.ndarray:
+        return self.embedder.encode([text])
+
+
+def pair_html(views: Mapping[str, PairView], left: str, right: str, names: Sequence[str], k: int = 8) -> str:
+    """Two texts as the named embedders see them, one block each; HTML.
+
+    Raises:
+        ValueError: a name that ``views`` lacks.
+    """
+    unknown = [name for name in names if name not in views]
+    if unknown:
+        raise ValueError(f"no embedder {unknown[0]!r} here; choose from {', '.join(views)}")
+    if not left.strip() or not right.strip():
+        return "<p>Type two sentences and press Enter.</p>"
+    return "".join(_block(name, views[name], left, right, k) for name in names) + legend()
+
+
+def pair_explorer(views: Mapping[str, PairView], left: str, right: str, names: Sequence[str]) -> widgets.VBox:
+    """Two sentences to type and two embedders to choose; shows :func:`pair_html`."""
+    wide, layout = {"description_width": "initial"}, {"width": "95%"}
+    texts = [
+        widgets.Text(value=text, description=f"Sentence {n}", continuous_update=False, layout=layout, style=wide)
+        for n, text in enumerate((left, right), start=1)
+    ]
+    chosen = [
+        widgets.Dropdown(options=list(views), value=name, description=word)
+        for name, word in zip(names, ("First", "Second"), strict=True)
+    ]
+    result = widgets.HTML()
+
+    def update(_=None) -> None:
+        result.value = pair_html(views, *(t.value for t in texts), [c.value for c in chosen])
+
+    for control in (*texts, *chosen):
+        control.observe(update, names="value")
+    update()
+    return widgets.VBox([*texts, widgets.HBox(chosen), result])
+
+
+def _block(name: str, view: PairView, left: str, right: str, k: int) -> str:
+    found = view.read(left, right, k)
+    places = "; ".join(f"above {share:.0%} of the {kind} pairs" for kind, share in view.places(found.cosine).items())
+    tokenizer, both = view.embedder.tokenizer, f"{left} {right}"
+    rows = {
+        "Aligned tokens, sentence 1": chips(*described(tokenizer, left, found.aligned[0])),
+        "Aligned tokens, sentence 2": chips(*described(tokenizer, right, found.aligned[1])),
+        "Bring them together": _parts(tokenizer, both, *found.together),
+        "Hold them apart": _parts(tokenizer, both, *found.apart),
+    }
+    cell = 'style="text-align:left;vertical-align:baseline"'
+    table = "".join(f'<tr><th scope="row" {cell}>{words}</th><td {cell}>{row}</td></tr>' for words, row in rows.items())
+    return (
+        f"<p><b>{html.escape(name)}</b>: cosine {found.cosine:.2f}{': ' + places if places else ''}. "
+        f"The aligned tokens of both hold {100 * found.aligned_share:.1f} % of the cosine. "
+        f"Numbers beside tokens: their parts, in hundred-thousandths.</p><table>{table}</table>"
+    )
+
+
+def _parts(tokenizer, text: str, ids: np.ndarray, parts: np.ndarray) -> str:
+    tokens, kinds = described(tokenizer, text, ids)
+    tokens = [token.replace("\r", "\\r") for token in tokens]  # a bare carriage return would vanish on the page
+    return chips([f"{token} {1e5 * part:.0f}" for token, part in zip(tokens, parts, strict=True)], kinds)

@@ -1,0 +1,90 @@
+"""Widgets of training: a page that follows a run step by step, and one that plays it back.
+
+Both show :func:`training_page`, which is plain HTML and can be shown without them.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+from course_utils.teaching.figures.tokens import kinds, token_table
+from course_utils.teaching.figures.training import training_curves
+
+
+def training_page(
+    losses: Sequence[float],
+    rows: Sequence[Mapping],
+    tokens: Mapping[int, Sequence[str]],
+    surface: Sequence[str],
+    total: int,
+) -> str:
+    """Where a run stands, as HTML: a sentence, the curves, and how one text decodes at several steps.
+
+    Args:
+        losses: one per step so far.
+        rows: the probe's rows so far, at least one.
+        tokens: aligned tokens of one text, by the step they were decoded after.
+        surface: that text's own tokens.
+        total: number of steps of the run.
+    """
+    row = rows[-1]
+    loss = f"loss {losses[row['step'] - 1]:.2f}" if row["step"] else "untrained"
+    status = (
+        f"step {row['step']} of {total}: {loss}, v_1 = {row['v_1']:.2f}, largest other |v_j| = {row['max_other_v']:.2f}"
+    )
+    curves = _img(training_curves(losses, rows, status, total), status)
+    done = [step for step in tokens if step <= row["step"]]
+    table = token_table(
+        [f"step {step}" for step in done],
+        [tokens[step] for step in done],
+        [kinds(tokens[step], surface) for step in done],
+        "What one text decodes to",
+    )
+    return f"<div>{curves}{table}</div>"
+
+
+class LiveTraining:
+    """A page that is redrawn while a run advances: show ``widget``, then call :meth:`update` from time to time."""
+
+    def __init__(self, surface: Sequence[str], total: int):
+        self.surface, self.total = list(surface), total
+        self.widget = widgets.HTML("<p>not started</p>")
+
+    def update(self, losses: Sequence[float], rows: Sequence[Mapping], tokens: Mapping[int, Sequence[str]]) -> None:
+        """Show the state of the run; the arguments are those of :func:`training_page`."""
+        self.widget.value = training_page(losses, rows, tokens, self.surface, self.total)
+
+
+def replay(
+    losses: Sequence[float],
+    rows: Sequence[Mapping],
+    tokens: Mapping[int, Sequence[str]],
+    surface: Sequence[str],
+) -> widgets.VBox:
+    """A slider over the steps at which the probe looked, above the page of that step."""
+    slider = widgets.SelectionSlider(
+        options=[(str(row["step"]), n) for n, row in enumerate(rows, 1)],
+        value=len(rows),
+        description="step",
+        continuous_update=False,
+    )
+    page = widgets.HTML()
+
+    def show(change=None) -> None:
+        seen = rows[: slider.value]
+        page.value = training_page(losses[: seen[-1]["step"]], seen, tokens, surface, rows[-1]["step"])
+
+    slider.observe(show, names="value")
+    show()
+    return widgets.VBox([slider, page])
+
+
+def _img(figure: Figure, alt: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{html.escape(alt, quote=True)}" style="max-width:100%" src="data:image/png;base64,{data}">'

@@ -1,0 +1,309 @@
+"""Model cards: measure a trained adapter on held-out data and write down how it was made.
+
+    python -m course_utils.training.cards smol-sgpt-nli --sts FILE --beir FOLDER
+
+writes ``scores.json`` and ``README.md`` into ``data/adapters/NAME``; without a name it
+writes the table of all. ``FILE`` holds judged sentence pairs (``sentence1``,
+``sentence2``, ``score``), for instance the STS benchmark's dev split; ``FOLDER`` is a test
+collection in BEIR layout, for instance Cranfield. Neither ships with the course.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from course_utils.measures import evaluation
+from course_utils.measures.alignment import (
+    content_tokens,
+    global_alignment,
+    hits,
+    local_alignment,
+    special_ids,
+    surface_tokens,
+    top_tokens,
+)
+from course_utils.measures.spectrum import components, variation
+from course_utils.models import registry
+from course_utils.models.embedder import Embedder, load
+from course_utils.shipped import retrieval_arrays
+from course_utils.texts import datasets, readers
+
+#: Sentences for the alignment scores: the first of ``wikipedia_sentences``.
+N_SENTENCES = 300
+#: Every list is held against the tokens of the sentence so many places further on, which is from another article:
+#: what hits there hits by chance.
+SHIFTS = (1, 2, 3, 5, 8)
+#: What was tried on the way to the shipped adapters, with what came out.
+TRIED = registry.ADAPTERS / "tried.jsonl"
+#: Wikipedia retrieval uses one article in so many: the whole collection takes each adapter a quarter of an hour.
+EVERY_ARTICLE = 8
+
+DATA_SOURCES = {
+    "nli_triplets.jsonl": ("SNLI dev and test: premise, entailed and contradicted sentence", "CC BY-SA 4.0"),
+    "question_passage.jsonl": ("QNLI dev, XQuAD-en and SciFact train", "CC BY-SA 4.0, CC BY 4.0 / ODC-By"),
+    "title_body.jsonl": ("Debian package descriptions", "free, per package"),
+    "clinc_aspects.jsonl": ("CLINC150 train", "CC BY 3.0"),
+    "banking_intents.jsonl": ("BANKING77 train", "CC BY 4.0"),
+    "negation_triplets.jsonl": ("written for this course, see data/negation_triplets.md", "CC BY 4.0"),
+    "question_answers.jsonl": ("XQuAD-en", "CC BY-SA 4.0"),
+    "docstrings.jsonl": (
+        "docstrings of NumPy, SciPy, scikit-learn, pandas, SymPy and NetworkX: python -m course_utils.training.docstrings",
+        "BSD 3-clause",
+    ),
+    "crossed.jsonl": (
+        "CLINC150 and SNLI with crossing labels: python -m course_utils.training.crossing",
+        "CC BY 3.0 and CC BY-SA 4.0",
+    ),
+    "aspect_sentences.jsonl": (
+        "sentences put together of data/aspect_phrases.toml, with crossing labels: python -m course_utils.training.crossing",
+        "CC BY 4.0",
+    ),
+}
+LICENCES = {
+    "smollm2": "Apache-2.0, like the backbone SmolLM2-135M-Instruct",
+    "gemma3": (
+        "Gemma Terms of Use: this adapter is a derivative of Gemma 3 270M. Gemma is provided under and subject to "
+        "the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+    ),
+}
+
+
+def sts(embedder: Embedder, pairs: datasets.Pairs) -> float:
+    """Spearman correlation of cosine and human score."""
+    left, right = (embedder.encode(side, progress=False) for side in (pairs.left, pairs.right))
+    return evaluation.spearman(evaluation.cosine(left, right), pairs.score)
+
+
+def retrieval(name: str, collection: datasets.Retrieval, dtype: str) -> float:
+    """Mean nDCG@10 of dense retrieval by cosine. What was encoded stays in the cache, so a cut run goes on."""
+    embedded = retrieval_arrays.encode(name, collection, dtype)
+    run = evaluation.rank(
+        evaluation.cosine_matrix(embedded.queries, embedded.documents),
+        list(collection.queries),
+        list(collection.corpus),
+    )
+    return float(np.mean(list(evaluation.retrieval_scores(run, collection.qrels, ("nDCG@10",))["nDCG@10"].values())))
+
+
+def wikipedia_sample(every: int = EVERY_ARTICLE) -> datasets.Retrieval:
+    """The section-heading queries of one article in ``every``, over the paragraphs of those articles' sections."""
+    whole = datasets.wikipedia_retrieval()
+    article = {query: text.split(":")[0] for query, text in whole.queries.items()}
+    chosen = set(list(dict.fromkeys(article.values()))[::every])
+    queries = {query: text for query, text in whole.queries.items() if article[query] in chosen}
+    relevant = set().union(*(whole.qrels[query] for query in queries))
+    corpus = {document: text for document, text in whole.corpus.items() if document in relevant}
+    return datasets.Retrieval(corpus, queries, {query: whole.qrels[query] for query in queries})
+
+
+def alignment(embedder: Embedder, origin: Embedder) -> dict[str, dict[str, float]]:
+    """Alignment of the embedder and of its untrained origin, and the variation between them."""
+    sentences = datasets.wikipedia_sentences(N_SENTENCES)
+    embeddings = {"trained": embedder.encode(sentences), "origin": origin.encode(sentences)}
+    surface = surface_tokens(embedder.tokenizer, sentences)
+    special = special_ids(embedder.tokenizer, len(embedder.unembedding))
+    content = content_tokens(embedder.tokenizer, surface)
+    kept = [i for i, own in enumerate(content) if len(own)]
+    result = {}
+    for which, h in embeddings.items():
+        ranked, _ = top_tokens(h, embedder.unembedding, max(map(len, surface)), special)
+        result[which] = {
+            "Hit@10": float(hits(ranked, surface).mean()),
+            "Hit@10 by chance": float(np.mean([hits(np.roll(ranked, s, axis=0), surface) for s in SHIFTS])),
+            "Hit@10 of content words": float(hits(ranked[kept], [content[i] for i in kept]).mean()),
+            "LAR": float(local_alignment(ranked, surface).mean()),
+            "GAR": global_alignment(ranked, surface),
+            "distinct tokens": len(np.unique(ranked[:, :10])),
+        }
+    u = components(embeddings["origin"]).directions
+    v = variation(embeddings["origin"], embeddings["trained"], u).mean(axis=0)
+    result["variation"] = {
+        "v_1": float(v[0]),
+        "largest other |v_j|": float(np.abs(v[1:]).max()),
+        "share of v_1": float(v[0] ** 2 / (v**2).sum()),
+    }
+    return result
+
+
+def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str, retrieval_dtype: str) -> dict:
+    """All scores of an adapter, as they go into ``scores.json``. Only those whose data are given."""
+    embedder, origin = _with_origin(name, dtype)
+    scores: dict = {"dtype": dtype, "alignment": alignment(embedder, origin)}
+    if sts_file:
+        scores["STS dev Spearman"] = sts(embedder, readers.pairs(sts_file))
+    sample, end = wikipedia_sample(), "nDCG@10" + ("" if retrieval_dtype == dtype else f" ({retrieval_dtype})")
+    key = f"Wikipedia sections ({len(sample.queries)} queries, {len(sample.corpus)} paragraphs) {end}"
+    scores[key] = retrieval(name, sample, retrieval_dtype)
+    if beir:
+        scores[f"{beir.name} {end}"] = retrieval(name, readers.retrieval(beir), retrieval_dtype)
+    return scores
+
+
+def _with_origin(name: str, dtype: str) -> tuple[Embedder, Embedder]:
+    """An embedder and its origin under the same pooling, scale and backbone: the difference is training and prompt."""
+    embedder = load(name, dtype=dtype)
+    return embedder, load(embedder.spec.origin, backbone=embedder.backbone, normalize=embedder.spec.normalize)
+
+
+def card(name: str, record: dict, scores: dict) -> str:
+    """The model card as Markdown, from ``training.json`` and ``scores.json``."""
+    spec, recipe = registry.get(name), record["recipe"]
+    aligned, moved = scores["alignment"], scores["alignment"]["variation"]
+    lines = [
+        f"# {name}",
+        "",
+        f"A LoRA adapter (rank {recipe['lora_rank']}, float16) for {spec.backbone}. It stands for the paper's "
+        f"{spec.stands_for}: {spec.note}",
+        "",
+        "## Data",
+        "",
+        "| file | source | licence | rows left out: overlap with evaluation text |",
+        "|---|---|---|---|",
+    ]
+    for file in dict.fromkeys(d["file"] for d in recipe["data"]):
+        lines.append(f"| {file} | {' | '.join(DATA_SOURCES[file])} | {record['left_out'][file]} |")
+    stages = "; ".join(
+        f"{s['objective']}: {s['steps']} steps of batch {s['batch_size']}, peak learning rate {s['learning_rate']}"
+        for s in recipe["stage"]
+    )
+    lines += [
+        "",
+        "## Training",
+        "",
+        f"{stages}; temperature {recipe['temperature']}; seed {recipe['seed']}; "
+        f"{record['seconds'] / 60:.0f} minutes on a busy CPU, {record['dtype']}. Repeat it with",
+        "",
+        f"    python -m course_utils.training.runs {name} --data FOLDER",
+        "",
+        "Loss and probe of every step: `training.json`. The last rows of the probe:",
+        "",
+        "| step | loss | v_1 | largest other | Hit@10 | GAR |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in record["probe"][:1] + record["probe"][-4:]:
+        loss = "" if row["loss"] is None else row["loss"]
+        lines.append(
+            f"| {row['step']} | {loss} | {row['v_1']:.1f} | {row['max_other_v']:.1f} | {row['hit@10']:.2f} "
+            f"| {row['gar']:.2f} |"
+        )
+    lines += ["", f"## Scores ({scores['dtype']})", "", "| measure | trained | origin |", "|---|---|---|"]
+    for key, value in aligned["trained"].items():
+        shown = [f"{x:.3f}" if isinstance(x, float) else str(x) for x in (value, aligned["origin"][key])]
+        lines.append(f"| {key}, {N_SENTENCES} Wikipedia sentences | {shown[0]} | {shown[1]} |")
+    for key, value in scores.items():
+        if isinstance(value, float):
+            lines.append(f"| {key} | {value:.3f} | |")
+    lines += [
+        "",
+        f"v_1 = {moved['v_1']:.2f}, largest other |v_j| = {moved['largest other |v_j|']:.2f}, "
+        f"share of v_1 in |v|² = {moved['share of v_1']:.2f}.",
+        "",
+        "## Against its origin",
+        "",
+        *against_origin(aligned),
+        "",
+        "## Limits",
+        "",
+        "A 135M or 270M backbone and minutes of training: good enough to study, not to deploy. English only. "
+        "Short texts: training saw at most "
+        f"{recipe['max_tokens']} tokens.",
+        "",
+        "## Licence",
+        "",
+        LICENCES[spec.backbone] + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def against_origin(aligned: dict[str, dict[str, float]]) -> list[str]:
+    """What training an embedder should do by the paper, and whether it did: one line of Markdown for each point.
+
+    Args:
+        aligned: as :func:`alignment` returns it.
+    """
+    trained, origin, moved = (aligned[key] for key in ("trained", "origin", "variation"))
+    lines = []
+    for key, form in (("Hit@10", ".3f"), ("GAR", ".3f"), ("distinct tokens", "d")):
+        verdict = "above" if trained[key] > origin[key] else "**not above**"
+        lines.append(f"- {key}: {verdict} the origin's, {trained[key]:{form}} to {origin[key]:{form}}.")
+        if key == "Hit@10" and trained[key] <= origin[key]:
+            lines[-1] += " " + _why_no_more_hits(trained, origin)
+    ratio = abs(moved["v_1"]) / moved["largest other |v_j|"]
+    lines.append(f"- |v_1|: {'' if ratio >= 3 else '**not** '}at least three times the next, {ratio:.2f} times.")
+    return lines
+
+
+def _why_no_more_hits(trained: dict[str, float], origin: dict[str, float]) -> str:
+    chance, content = "Hit@10 by chance", "Hit@10 of content words"
+    if origin[chance] - trained[chance] < 0.1 or origin[content] >= trained[content]:
+        return "Why is not known."
+    return (
+        f"The origin hits with tokens that fit any text: its lists hit {origin[chance]:.3f} of *other* "
+        f"sentences as well, this embedder's {trained[chance]:.3f}. Of content words alone, the origin hits "
+        f"{origin[content]:.3f}, this embedder {trained[content]:.3f}."
+    )
+
+
+def overview(names: Sequence[str]) -> str:
+    """All adapters in one table, from their ``scores.json`` and ``training.json``, and what was tried (Markdown)."""
+    lines = [
+        "# The adapters, side by side",
+        "",
+        "Written by `python -m course_utils.training.cards` from the records in the folders; each folder has its own card.",
+        "Retrieval is nDCG@10 of dense search; Hit@10, GAR and distinct tokens are of 300 Wikipedia sentences.",
+        "",
+        "| adapter | STS dev | Wikipedia | Cranfield | Hit@10 | GAR | distinct tokens | v_1 | to largest other |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        scores = json.loads((registry.ADAPTERS / name / "scores.json").read_text(encoding="utf-8"))
+        trained, origin, v = (scores["alignment"][key] for key in ("trained", "origin", "variation"))
+        cells = [_score(scores, start) for start in ("STS", "Wikipedia", "cranfield")]
+        for key, form in (("Hit@10", ".2f"), ("GAR", ".2f"), ("distinct tokens", "d")):
+            cells.append(f"{trained[key]:{form}} (origin {origin[key]:{form}})")
+        cells += [f"{v['v_1']:.1f}", f"{abs(v['v_1']) / v['largest other |v_j|']:.1f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "## What was tried", "", "| adapter | training | score | kept |", "|---|---|---|---|"]
+    for row in readers.read_jsonl(TRIED, ("adapter", "training", "score", "kept")):
+        lines.append(f"| {row['adapter']} | {row['training']} | {row['score']} | {row['kept']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _score(scores: dict, start: str) -> str:
+    found = [(key, value) for key, value in scores.items() if key.startswith(start)]
+    return "".join(f"{value:.3f}" + (" (bfloat16)" if "bfloat16" in key else "") for key, value in found[:1])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line: measure one adapter and write its card; without a name, write the table of all."""
+    parser = argparse.ArgumentParser(prog="python -m course_utils.training.cards", description=main.__doc__)
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--sts", type=Path)
+    parser.add_argument("--beir", type=Path)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--alignment-only", action="store_true", help="measure the alignment again, keep other scores")
+    parser.add_argument("--retrieval-dtype", default="float32", choices=("float32", "bfloat16"))
+    args = parser.parse_args(argv)
+    if args.name is None:
+        names = sorted(path.parent.name for path in registry.ADAPTERS.glob("*/scores.json"))
+        (registry.ADAPTERS / "README.md").write_text(overview(names), encoding="utf-8")
+        return
+    folder = registry.ADAPTERS / args.name
+    if args.alignment_only:
+        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        embedder, origin = _with_origin(args.name, scores["dtype"])
+        scores["alignment"] = alignment(embedder, origin)
+    else:
+        scores = measure(args.name, args.sts, args.beir, args.dtype, args.retrieval_dtype)
+    (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    (folder / "README.md").write_text(card(args.name, record, scores), encoding="utf-8")
+    print(json.dumps(scores, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""The exercise framework on a made-up lesson, and every real exercise and quiz of the course."""
+
+import json
+import re
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+from exercise_cases import all_cases
+from repo import ROOT, code_cells, lessons, output_text, read, solutions
+
+from course_utils.teaching.exercises import (
+    QUIZZES,
+    AnswerError,
+    as_array,
+    check,
+    exercise,
+    exercises,
+    find,
+    missing,
+    quiz,
+    quizzes,
+    right,
+)
+
+# The framework, on a lesson that does not exist ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def lesson99(monkeypatch):
+    module = ModuleType("course_utils.teaching.exercises.lesson99")
+
+    @exercise("99.1", title="Half", difficulty=1, minutes=2, expects="a number between 0 and 1", accepts=(int, float))
+    def half(answer):
+        return right("two halves make one") if answer == 0.5 else f"{answer} is not a half"
+
+    @exercise("99.2", title="Double", difficulty=2, minutes=5, expects="a function of one number")
+    def double(answer):
+        result = answer(3)
+        if result is None:
+            return missing("the function returns nothing yet")
+        return None if result == 6 else f"the double of 3 is not {result}"
+
+    @exercise("99.3", title="Broken check", difficulty=3, minutes=5, expects="anything")
+    def broken(answer):
+        return answer["no such key"]
+
+    @exercise("99.4", title="Strange check", difficulty=3, minutes=5, expects="anything")
+    def strange(answer):
+        return 42
+
+    module.half, module.double, module.broken, module.strange = half, double, broken, strange
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_a_verdict_reads_the_same_every_time(lesson99):
+    assert repr(check("99.1", None)) == "99.1 … not answered yet: the answer is a number between 0 and 1"
+    assert repr(check("99.1", 0.4)) == "99.1 ✗ not yet: 0.4 is not a half"
+    assert repr(check("99.1", 0.5)) == "99.1 ✓ right: two halves make one"
+    assert repr(check("99.2", lambda x: 2 * x)) == "99.2 ✓ right"
+    assert [check("99.1", a).status for a in (None, 0.4, 0.5)] == ["missing", "wrong", "right"]
+
+
+def test_an_answer_of_another_type_is_wrong_and_says_so(lesson99):
+    assert repr(check("99.1", "half")).endswith("the answer is a number between 0 and 1, yours is a str")
+
+
+def test_what_a_learners_function_raises_is_part_of_the_verdict(lesson99):
+    assert check("99.2", lambda x: 1 / 0).status == "wrong"
+    assert check("99.2", lambda x: 1 / 0).message == "your function raised ZeroDivisionError: division by zero"
+    assert check("99.2", lambda: 6).message.startswith("your function raised TypeError")
+    assert check("99.2", lambda x: None).status == "missing"
+
+
+def test_an_error_of_the_check_itself_is_not_hidden(lesson99):
+    with pytest.raises(KeyError, match="no such key"):
+        check("99.3", {})
+    with pytest.raises(TypeError, match="the check of 99.4 returned a int"):
+        check("99.4", {})
+
+
+def test_unknown_ids_are_refused_with_what_exists(lesson99):
+    with pytest.raises(ValueError, match=r"no exercise '99.9'; this lesson has 99.1, 99.2, 99.3, 99.4"):
+        check("99.9", 1)
+    with pytest.raises(ValueError, match="lesson 98 has no exercises"):
+        check("98.1", 1)
+    for bad in ("9.1", "99", "", 99.1, None):
+        with pytest.raises(ValueError, match="an id is two digits"):
+            check(bad, 1)
+
+
+def test_a_lesson_with_a_doubled_or_foreign_id_is_refused(lesson99):
+    lesson99.again = exercise("99.1", title="Again", difficulty=1, minutes=1, expects="x")(lambda answer: None)
+    with pytest.raises(ValueError, match="two exercises share the id '99.1'"):
+        exercises(99)
+    lesson99.again = exercise("98.1", title="Elsewhere", difficulty=1, minutes=1, expects="x")(lambda answer: None)
+    with pytest.raises(ValueError, match="another lesson: '98.1'"):
+        exercises(99)
+
+
+def test_an_exercise_tells_its_title_difficulty_and_minutes(lesson99):
+    assert repr(find("99.2")) == "99.2 Double · difficulty ●●○ · 5 minutes"
+    assert list(exercises(99)) == ["99.1", "99.2", "99.3", "99.4"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"difficulty": 4}, "1, 2 or 3, not 4"), ({"minutes": 0}, "at least 1"), ({"expects": " "}, "must not be empty")],
+)
+def test_a_badly_described_exercise_is_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        exercise("99.1", **({"title": "T", "difficulty": 1, "minutes": 1, "expects": "x"} | changed))
+
+
+def test_as_array_accepts_numbers_and_explains_the_rest():
+    assert as_array([[1, 2], [3, 4]], shape=(None, 2)).dtype == np.float64
+    with pytest.raises(AnswerError, match=r"expected the shape \(any, 3\), yours is \(2, 2\)"):
+        as_array([[1, 2], [3, 4]], shape=(None, 3))
+    with pytest.raises(AnswerError, match=r"expected the shape \(2\), yours is \(1, 2\)"):
+        as_array([[1, 2]], shape=(2,))
+    with pytest.raises(AnswerError, match="1 of 2 values are not finite"):
+        as_array([1.0, float("nan")])
+    for nonsense in ("seven", [[1], [2, 3]], {"a": 1}, object()):
+        with pytest.raises(AnswerError, match="cannot be read as such"):
+            as_array(nonsense)
+
+
+# Quizzes ------------------------------------------------------------------------------------------------------------
+
+QUESTION = {
+    "question": "Is 1 < 2, by `<`?",
+    "options": [
+        {"text": "yes", "right": True, "feedback": "One comes first."},
+        {"text": "no", "right": False, "feedback": "Count <b>again</b>."},
+    ],
+}
+
+
+def _write(folder, questions, name="lesson99.json", quiz_id="99.1"):
+    (folder / name).write_text(json.dumps({quiz_id: questions}), encoding="utf-8")
+    return folder
+
+
+def test_a_quiz_shows_feedback_for_every_option_without_script_or_colour(tmp_path):
+    page = quiz("99.1", _write(tmp_path, [QUESTION, QUESTION]))._repr_html_()
+    assert page.count("<details>") == page.count("</details>") == page.count("<summary>") == 4
+    assert "✓ One comes first." in page and "✗ Count &lt;b&gt;again&lt;/b&gt;." in page
+    assert "1 &lt; 2, by <code>&lt;</code>?" in page
+    assert not re.search(r"<script|onclick|color|style|<input", page)
+
+
+def test_a_quiz_as_text_gives_nothing_away(tmp_path):
+    text = repr(quiz("99.1", _write(tmp_path, [QUESTION])))
+    assert text == "Question 1. Is 1 < 2, by `<`?\n  A) yes\n  B) no"
+
+
+def _options(*rights, feedback="because"):
+    return [{"text": f"option {n}", "right": r, "feedback": feedback} for n, r in enumerate(rights)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"options": _options(False, False)}, "0 options are right"),
+        ({"options": _options(True, True)}, "2 options are right"),
+        ({"options": _options(True)}, "at least two options"),
+        ({"options": _options(True, False, feedback=" ")}, "feedback must be a text"),
+        ({"options": [*_options(True), {"text": "b", "right": False}]}, "option 2: feedback is missing"),
+        ({"options": _options(True, "no")}, "right must be true or false, not 'no'"),
+        ({"options": [_options(True)[0], {**_options(True)[0], "right": False}]}, "all different"),
+        ({"question": ""}, "question must be a text"),
+        ({"colour": "red"}, "unknown key 'colour'"),
+    ],
+)
+def test_a_quiz_that_breaks_the_form_is_refused_and_located(tmp_path, change, said):
+    folder = _write(tmp_path, [QUESTION, QUESTION | change])
+    with pytest.raises(ValueError, match=f"lesson99.json, 99.1, question 2.*{said}"):
+        quiz("99.1", folder)
+
+
+def test_more_right_options_are_allowed_when_declared(tmp_path):
+    declared = QUESTION | {"options": _options(True, True, False), "multiple": True}
+    assert "more than one is right" in repr(quiz("99.1", _write(tmp_path, [declared])))
+
+
+def test_missing_quizzes_and_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no lesson99.json"):
+        quiz("99.1", tmp_path)
+    with pytest.raises(ValueError, match="there is no quiz '99.2'"):
+        quiz("99.2", _write(tmp_path, [QUESTION]))
+    with pytest.raises(ValueError, match="holds the quiz '98.1' of another lesson"):
+        quizzes(_write(tmp_path, [QUESTION], quiz_id="98.1") / "lesson99.json")
+    (tmp_path / "lesson99.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="is no JSON"):
+        quiz("99.1", tmp_path)
+
+
+# The course's own exercises -----------------------------------------------------------------------------------------
+
+LESSONS = sorted(p.stem[-2:] for p in (ROOT / "course_utils" / "exercises").glob("lesson[0-9][0-9].py"))
+IDS = [exercise_id for lesson in LESSONS for exercise_id in exercises(lesson)]
+CASES = all_cases()
+
+
+def test_every_lesson_has_three_exercises_and_a_quiz():
+    for path in lessons():
+        number = path.name[:2]
+        assert number in LESSONS, f"{path.name}: there is no course_utils/teaching/exercises/lesson{number}.py"
+        assert len(exercises(number)) >= 3, f"lesson {number} has only {len(exercises(number))} exercises"
+        assert quizzes(QUIZZES / f"lesson{number}.json")
+
+
+def test_every_exercise_has_a_case_and_every_case_an_exercise():
+    assert sorted(CASES) == sorted(IDS)
+    short = [i for i, case in CASES.items() if len(case.wrong) < 2]
+    assert not short, f"fewer than two wrong answers: {short}"
+
+
+@pytest.mark.parametrize("exercise_id", IDS)
+def test_the_check_tells_right_from_wrong_from_missing(exercise_id):
+    case = CASES[exercise_id]
+    assert check(exercise_id, None).status == "missing"
+    for number, make in enumerate(case.wrong, start=1):
+        verdict = check(exercise_id, make())
+        assert verdict.status == "wrong", f"wrong answer {number} of {exercise_id} was judged: {verdict}"
+        assert len(verdict.message) > 10, f"{exercise_id} does not say what is wrong: {verdict}"
+    verdict = check(exercise_id, case.solution())
+    assert verdict.status == "right", verdict
+    assert repr(check(exercise_id, case.solution())) == repr(verdict), "two runs of one answer are judged differently"
+
+
+@pytest.mark.parametrize("exercise_id", IDS)
+def test_the_lesson_has_the_stub_and_the_solution_notebook_the_answer(exercise_id):
+    call = re.compile(rf"""check\(\s*["']{re.escape(exercise_id)}["']""")
+    for paths, expected in ((lessons(), "… not answered yet"), (solutions(), "✓ right")):
+        shown = [
+            output_text(cell)
+            for path in paths
+            if path.name.startswith(exercise_id[:2])
+            for cell in code_cells(path)
+            if call.search(cell.source)
+        ]
+        assert shown, f"no cell of {[p.name for p in paths]} calls check({exercise_id!r}, …)"
+        assert any(f"{exercise_id} {expected}" in text for text in shown), f"{exercise_id}: {expected!r} not in {shown}"
+
+
+@pytest.mark.parametrize("path", sorted(QUIZZES.glob("*.json")), ids=lambda path: path.name)
+def test_every_quiz_is_sound_and_is_asked_in_its_lesson(path):
+    for quiz_id, found in quizzes(path).items():
+        assert found._repr_html_().count("<details>") == sum(len(q.options) for q in found.questions)
+        sources = [
+            cell.source for lesson in lessons() if lesson.name.startswith(quiz_id[:2]) for cell in read(lesson).cells
+        ]
+        assert any(re.search(rf"""quiz\(\s*["']{re.escape(quiz_id)}["']""", s) for s in sources), f"{quiz_id} is unused"
