@@ -15,6 +15,7 @@ ONLY ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
+COURSE := $(VENV)/bin/several-tokens
 READY := $(VENV)/.ready-lab
 READY_TEST := $(VENV)/.ready-test
 STAGE := sh tools/stage.sh
@@ -42,6 +43,7 @@ $(VENV)/.ready-python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "'$(PYTHON)' is $$($(PYTHON) --version 2>&1); the course needs Python 3.11, 3.12 or 3.13."; \
 	  echo "Name one of these: make lab PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'from course_utils.models import check; check.refuse_platform()'
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
 	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv. Then remove $(VENV) and try again."; \
 	  exit 1; }
@@ -61,8 +63,8 @@ setup-test: $(READY_TEST)
 # The two doors --------------------------------------------------------------------------------------------------
 
 lab: $(READY)
-	@$(STAGE) "fetching and verifying the default model" $(PY) -m course_utils.store smollm2
-	@$(PY) -m course_utils.check || echo "You can look around, but what failed above may stop a lesson."
+	@$(STAGE) "fetching and verifying the default model" $(COURSE) fetch smollm2
+	@$(COURSE) check || echo "You can look around, but what failed above may stop a lesson."
 	$(PY) -m jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 	  --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
@@ -70,8 +72,9 @@ test: $(READY_TEST) models
 	@$(OFFLINE) $(PY) tools/run_tests.py $(STAGES)
 
 models: $(READY_TEST)
-	@$(STAGE) "fetching and verifying SmolLM2" $(PY) -m course_utils.store smollm2
-	@$(STAGE) "fetching and verifying Gemma 3" $(PY) -m course_utils.store gemma3
+	@$(STAGE) "fetching and verifying SmolLM2" $(COURSE) fetch smollm2
+	@$(STAGE) "fetching and verifying Gemma 3" $(COURSE) fetch gemma3
+	@$(STAGE) "fetching and verifying MiniLM, the teacher" $(COURSE) fetch minilm
 
 # The notebooks --------------------------------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ stable: $(READY_TEST) models
 	@$(OFFLINE) $(PY) tools/stability.py $(ONLY)
 
 clean:
-	rm -rf build .pytest_cache .ruff_cache several_tokens.egg-info
+	rm -rf build .pytest_cache .ruff_cache .import_linter_cache several_tokens.egg-info
 	find course_utils tests tools notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
 	  -exec rm -rf {} +
 

@@ -252,6 +252,9 @@ def test_importing_the_package_is_quick_and_does_no_work():
 
 
 def test_exercises_load_neither_torch_nor_a_lesson_before_they_are_asked_for():
-    program = "import sys, course_utils.teaching.exercises; print([m for m in sys.modules if m == 'torch' or '.lesson' in m])"
+    program = (
+        "import sys, course_utils.teaching.exercises; "
+        "print([m for m in sys.modules if m == 'torch' or '.lesson' in m])"
+    )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert out.strip() == "[]"

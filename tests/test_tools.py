@@ -91,6 +91,21 @@ def test_every_test_file_is_run_by_exactly_one_stage():
     assert "tests" in unit and all((ROOT / name).exists() for name in own)
 
 
+def test_a_stage_of_two_commands_runs_both_and_fails_with_either(monkeypatch, capfd):
+    good, bad = ([sys.executable, "-c", f"print('ran'); raise SystemExit({status})"] for status in (0, 3))
+    for commands, status in (((good, good), 0), ((bad, good), 3), ((good, bad), 3)):
+        monkeypatch.setattr(run_tests, "STAGES", {"one": ("made up", *commands)})
+        assert run_tests.run("one")[0] == status
+        assert capfd.readouterr().out.count("ran") == 2
+
+
+def test_the_lint_stage_checks_the_code_and_who_imports_whom():
+    _, ruff, imports = run_tests.STAGES["lint"]
+    assert ruff[2:] == ["ruff", "check", "."] and imports[0].endswith("lint-imports")
+
+
 def test_the_stages_start_only_programs_that_exist():
-    for _, command in run_tests.STAGES.values():
-        assert subprocess.run([*command[:3], "--version"], capture_output=True).returncode == 0, command
+    for _, *commands in run_tests.STAGES.values():
+        for command in commands:
+            program = command[:3] if command[1] == "-m" else command[:1]
+            assert subprocess.run([*program, "--help"], capture_output=True).returncode == 0, command

@@ -6,6 +6,8 @@ positions and adapters visibly change the result.
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -99,23 +101,32 @@ def save(
     return str(folder)
 
 
-def save_adapter(folder: Path, backbone: str, *, headless: bool = False, seed: int = 0, rank: int = 2) -> str:
+def save_adapter(
+    folder: Path, backbone: str, *, headless: bool = False, seed: int = 0, rank: int = 2, **options: object
+) -> str:
     """Save a LoRA adapter with random weights for a saved Llama-like model, by PEFT's own ``save_pretrained``.
 
     With ``headless=True`` it is made on the transformer without the output layer, so its weights' names lack a level.
+    ``options`` are further ones of ``LoraConfig``; all weights that such an adapter trains are random.
     """
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModel, AutoModelForCausalLM
 
     torch.manual_seed(seed)
     base = (AutoModel if headless else AutoModelForCausalLM).from_pretrained(backbone, dtype=torch.float32)
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=["q_proj", "v_proj", "down_proj"])
-    peft = get_peft_model(base, config)
-    for name, parameter in peft.named_parameters():
-        if "lora_" in name:
+    targets = {"target_modules": ["q_proj", "v_proj", "down_proj"]}
+    peft = get_peft_model(base, LoraConfig(**{"r": rank, "lora_alpha": rank, **targets, **options}))
+    for _, parameter in peft.named_parameters():
+        if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.3)
     peft.save_pretrained(folder)
     return str(folder)
+
+
+def run_command(message: str, folder: Path) -> None:
+    """Do what a message ends in: ``python -c "…"``, run in ``folder``."""
+    code = message.rpartition('python -c "')[2].removesuffix('"')
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> Path:

@@ -19,33 +19,41 @@ ROOT = Path(__file__).resolve().parent.parent
 LAST_FAILED = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
 PYTEST = [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=5"]
 TWO_PROCESSES = ["--numprocesses=2", "--dist=loadfile"]
+EXERCISES, BROWSER = "tests/teaching/test_exercises.py", "tests/test_browser.py"  # each is a stage of its own
 NBVAL = [
     "--nbval",
     "--nbval-current-env",
     "--nbval-sanitize-with=tests/nbval_sanitize.cfg",
-    "--nbval-cell-timeout=300",
+    "--nbval-cell-timeout=900",
 ]
 
-#: Stage name → what it is called, command.
+RUFF = [sys.executable, "-m", "ruff", "check", "."]
+#: The rooms of the package and who may import whom, as pyproject.toml says it.
+LINT_IMPORTS = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo"]
+
+#: Stage name → what it is called, one command or more.
 STAGES = {
-    "lint": ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
+    "lint": ("ruff and import-linter", RUFF, LINT_IMPORTS),
     "unit": (
         "unit tests",
-        [*PYTEST, *TWO_PROCESSES, "tests", "--ignore=tests/test_exercises.py", "--ignore=tests/test_browser.py"],
+        [*PYTEST, *TWO_PROCESSES, "tests", f"--ignore={EXERCISES}", f"--ignore={BROWSER}"],
     ),
     "notebooks": ("notebooks, compared with what is committed", [*PYTEST, *NBVAL, *TWO_PROCESSES, "notebooks"]),
-    "exercises": ("exercises and quizzes", [*PYTEST, "tests/test_exercises.py"]),
-    "browser": ("the first lesson in a browser", [*PYTEST, "tests/test_browser.py"]),
+    "exercises": ("exercises and quizzes", [*PYTEST, EXERCISES]),
+    "browser": ("the first lesson in a browser", [*PYTEST, BROWSER]),
 }
 
 
 def run(stage: str) -> tuple[int, float]:
-    """Run one stage; its exit status and its seconds."""
-    title, command = STAGES[stage]
+    """Run all commands of one stage; the exit status of the last that failed, and the seconds."""
+    title, *commands = STAGES[stage]
     print(f"\n==> {stage}: {title}", flush=True)
     start = time.perf_counter()
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2))} if TWO_PROCESSES[0] in command else {}
-    status = subprocess.run(command, cwd=ROOT, env=threads | os.environ).returncode
+    halved = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2))}
+    status = 0
+    for command in commands:
+        threads = halved if TWO_PROCESSES[0] in command else {}
+        status = subprocess.run(command, cwd=ROOT, env=threads | os.environ).returncode or status
     seconds = time.perf_counter() - start
     print(f"==> {stage}: {'ok' if status == 0 else f'FAILED (exit status {status})'} in {seconds:.0f} s", flush=True)
     return status, seconds

@@ -8,7 +8,7 @@ distinct tokens of the text itself (without prompt and special tokens).
 
 Everything here is a function on arrays:
 
-* ``embeddings`` float ``[n, d]``, ``unembedding`` float ``[V, d]`` (numpy or torch);
+* ``embeddings`` float ``[n, d]``, ``unembedding`` float ``[V, d]`` (arrays or tensors);
 * ``ranked`` int ``[n, k]``: aligned tokens, best first;
 * ``surface`` list of n int arrays: the distinct surface tokens of each text.
 
@@ -22,15 +22,16 @@ with :func:`variant_classes` and hand ``classes`` to the measures.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
+
+from course_utils import gates
 
 #: Upper bound on the logits held at once, in bytes.
 CHUNK_BYTES = 256 * 2**20
 
 
 def top_tokens(
-    embeddings: np.ndarray, unembedding: np.ndarray | torch.Tensor, k: int = 10, exclude: Sequence[int] = ()
+    embeddings: np.ndarray, unembedding: np.ndarray, k: int = 10, exclude: Sequence[int] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k aligned tokens of every embedding: the rows of ``E_g`` with the largest ``E_g h``.
 
@@ -40,71 +41,85 @@ def top_tokens(
         ids int64 ``[n, k]`` and logits float32 ``[n, k]``, best first.
 
     Raises:
-        ValueError: shapes that do not fit, k out of range, or NaN in a row (named).
+        ValueError: shapes that do not fit, k or a token of ``exclude`` out of range, or NaN in a row (named).
     """
-    embeddings, weight = _as_tensor(embeddings, "embeddings"), _as_tensor(unembedding, "unembedding")
-    if embeddings.ndim != 2 or weight.ndim != 2 or embeddings.shape[1] != weight.shape[1]:
+    import torch
+
+    embeddings, weight = gates.matrix(embeddings), gates.matrix(unembedding, "unembedding", "[V, d]")
+    if embeddings.shape[1] != weight.shape[1]:
         raise ValueError(
             f"embeddings must be [n, d] and unembedding [V, d] with the same d; "
-            f"got {tuple(embeddings.shape)} and {tuple(weight.shape)}"
+            f"got {embeddings.shape} and {weight.shape}"
         )
-    if not 1 <= k <= len(weight) - len(exclude):
-        raise ValueError(f"k must lie between 1 and the {len(weight) - len(exclude)} tokens that may appear; got {k}")
-    bad = (~torch.isfinite(embeddings).all(dim=1)).nonzero().flatten().tolist()
-    if bad:
-        raise ValueError(f"embeddings hold NaN or infinity in row(s) {bad[:5]}")
-    rows = max(1, CHUNK_BYTES // (4 * len(weight)))
-    chunks = embeddings.split(rows)
+    excluded = np.unique(gates.token_ids(exclude, len(weight), "exclude"))
+    k = gates.whole(k, "k", 1, len(weight) - len(excluded), "tokens that may appear")
+    embeddings, weight = tensor(embeddings), tensor(weight)
+    chunks = embeddings.split(max(1, CHUNK_BYTES // (4 * len(weight))))
     ids, scores = [], []
     for chunk in tqdm(chunks, desc="decoding", disable=len(chunks) < 20, leave=False):
         logits = chunk @ weight.T
-        logits[:, list(exclude)] = -torch.inf
+        logits[:, excluded] = -torch.inf
         best = logits.topk(k, dim=1)
         ids.append(best.indices.numpy())
         scores.append(best.values.numpy())
-    if not ids:
-        return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     return np.concatenate(ids), np.concatenate(scores)
 
 
+def tensor(array: np.ndarray):
+    """The same numbers as a torch tensor, without a copy unless the array may not be written to."""
+    import torch
+
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
 def surface_tokens(tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
-    """The distinct tokens of each text, in order of first appearance, without special tokens."""
-    all_ids = tokenizer([text.strip() for text in texts], add_special_tokens=False)["input_ids"]
-    return [np.array(list(dict.fromkeys(ids)), dtype=np.int64) for ids in all_ids]
+    """The distinct tokens of each text, in order of first appearance, without special tokens.
+
+    Where a text spells a special token out ("<s>"), the model reads the special token: nothing of it is a surface
+    token either, as it cannot be an aligned one.
+
+    Raises:
+        TypeError, ValueError: no list of texts; see :func:`course_utils.gates.texts`.
+    """
+    texts = [text.strip() for text in gates.texts(texts, empty=True)]
+    all_ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    special = dict.fromkeys(special_ids(tokenizer, len(tokenizer)))
+    return [np.array([i for i in dict.fromkeys(ids) if i not in special], dtype=np.int64) for ids in all_ids]
 
 
 def content_tokens(tokenizer, surface: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The content tokens among each text's surface tokens; a text may have none.
 
-    A token counts as content when it has at least two characters, all of them letters or digits, and is
-    not in scikit-learn's list of English stop words.
+    A token counts as content when it has at least two characters, is a word or a piece of one (letters, digits and
+    their marks), and is not in scikit-learn's list of English stop words.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    words = {t: tokenizer.decode([t]).strip().casefold() for t in np.unique(np.concatenate(surface)).tolist()}
-    content = [t for t, w in words.items() if len(w) > 1 and w.isalnum() and w not in ENGLISH_STOP_WORDS]
+    surface = [gates.token_ids(ids, None, f"surface[{i}]") for i, ids in enumerate(gates.listed(surface, "surface"))]
+    words = {t: tokenizer.decode([t]).strip().casefold() for t in sorted({t for own in surface for t in own.tolist()})}
+    content = [t for t, w in words.items() if gates.is_word(w, 2) and w not in ENGLISH_STOP_WORDS]
     return [own[np.isin(own, content)] for own in surface]
 
 
 def special_ids(tokenizer, vocabulary_size: int) -> list[int]:
-    """Ids of special tokens and of rows of ``E_g`` that belong to no token."""
-    ids = set(tokenizer.all_special_ids) | {i for i in tokenizer.added_tokens_decoder if i < vocabulary_size}
-    return sorted(ids | set(range(len(tokenizer), vocabulary_size)))
+    """Ids of special tokens and of rows of ``E_g`` that belong to no token; only rows that exist.
+
+    A tokenizer may have special tokens beyond the matrix: they cannot be decoded, so they need not be excluded.
+    """
+    ids = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder, *range(len(tokenizer), vocabulary_size)}
+    return sorted(i for i in ids if i < vocabulary_size)
 
 
 def readable(tokenizer, ids: Sequence[int]) -> list[str]:
     """Tokens as people can read them: ``_`` for a leading space, ``\\n`` for a line break.
 
-    A token that is only part of a character keeps the tokenizer's own spelling in ``<>``.
+    A token that is only part of a character keeps the tokenizer's own spelling in ``<>``; a row of ``E_g`` that
+    belongs to no token is ``<unused ID>``.
     """
-    result = []
-    for i in ids:
-        text = tokenizer.decode([int(i)])
-        if "\ufffd" in text:
-            own = tokenizer.convert_ids_to_tokens(int(i))
-            text = own if own.startswith("<") else f"<{own}>"
-        if text.startswith(" "):
-            text = "_" + text[1:]
+    result, known = [], len(tokenizer)
+    for i in gates.token_ids(ids, None, "ids").tolist():
+        text = _spelled(tokenizer, i, known)
+        text = "_" + text[1:] if text.startswith(" ") else text
         result.append(text.replace("\n", "\\n").replace("\t", "\\t"))
     return result
 
@@ -115,14 +130,20 @@ def variant_classes(tokenizer, vocabulary_size: int) -> np.ndarray:
     A token of white space alone stays a class of its own.
     """
     # Asking a tokenizer for its length takes a millisecond: too slow for every token of a large vocabulary.
-    known = min(len(tokenizer), vocabulary_size)
+    known = len(tokenizer)
     classes, numbers = np.empty(vocabulary_size, dtype=np.int64), {}
     for i in range(vocabulary_size):
-        text = tokenizer.decode([i]) if i < known else f"<unused {i}>"
-        if "\ufffd" in text:
-            text = f"<{tokenizer.convert_ids_to_tokens(i)}>"
+        text = _spelled(tokenizer, i, known)
         classes[i] = numbers.setdefault(text.strip().casefold() or text, len(numbers))
     return classes
+
+
+def _spelled(tokenizer, i: int, known: int) -> str:
+    text = tokenizer.decode([i]) if i < known else f"<unused {i}>"
+    if "\ufffd" in text:
+        own = tokenizer.convert_ids_to_tokens(i)
+        text = own if own.startswith("<") else f"<{own}>"
+    return text
 
 
 def hits(ranked: np.ndarray, surface: Sequence[np.ndarray], k: int = 10, classes: np.ndarray | None = None):
@@ -130,7 +151,7 @@ def hits(ranked: np.ndarray, surface: Sequence[np.ndarray], k: int = 10, classes
 
     Its mean is Hit@K: ``1/n Σ_i [ T_i ∩ T̂_i^K ≠ ∅ ]``.
     """
-    ranked = _checked(ranked, surface, k)
+    ranked = _checked(ranked, surface, k, classes)
     pairs = _pairs(ranked[:, :k], surface, classes)
     return np.array([bool(np.isin(top, own).any()) for top, own in pairs])
 
@@ -165,7 +186,7 @@ def distinct_tops(
     ranked: np.ndarray, surface: Sequence[np.ndarray], classes: np.ndarray | None = None
 ) -> list[np.ndarray]:
     """For every text its first ``|T_i|`` distinct aligned tokens (or classes), best first."""
-    ranked = _checked(ranked, surface, 1)
+    ranked = _checked(ranked, surface, 1, classes)
     tops = []
     for i, (top, own) in enumerate(_pairs(ranked, surface, classes)):
         top = _distinct(top, None)
@@ -189,22 +210,17 @@ def _distinct(ids: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
     return ids[np.sort(first)]
 
 
-def _checked(ranked: np.ndarray, surface: Sequence[np.ndarray], k: int) -> np.ndarray:
-    ranked = np.asarray(ranked)
+def _checked(ranked: np.ndarray, surface: Sequence[np.ndarray], k: int, classes: np.ndarray | None) -> np.ndarray:
+    ranked = gates.numbers(ranked, "ranked", "[n, k]")
     if ranked.ndim != 2 or len(ranked) != len(surface):
         raise ValueError(f"ranked must be [n, k] with one row per text; got {ranked.shape} for {len(surface)} texts")
     if not len(ranked):
         raise ValueError("no texts: the measures need at least one")
-    if not 1 <= k <= ranked.shape[1]:
-        raise ValueError(f"k={k}, but {ranked.shape[1]} aligned tokens are ranked")
+    gates.whole(k, "k", 1, ranked.shape[1], "aligned tokens that are ranked")
     empty = [i for i, s in enumerate(surface) if len(s) == 0]
     if empty:
         raise ValueError(f"no surface tokens in text(s) {empty[:5]}")
+    size = None if classes is None else len(classes)
+    gates.token_ids(ranked, size, "ranked")
+    gates.token_ids(np.concatenate(surface), size, "surface")
     return ranked
-
-
-def _as_tensor(array: np.ndarray | torch.Tensor, what: str) -> torch.Tensor:
-    tensor = torch.as_tensor(array).detach()
-    if not tensor.is_floating_point():
-        raise ValueError(f"{what} must hold floating-point numbers; got {tensor.dtype}")
-    return tensor.float().cpu()

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from course_utils import gates
+from course_utils.measures.evaluation import unit_rows
 from course_utils.measures.spectrum import unembedding_components
 
 #: Rows of the unembedding matrix that are turned into float64 at a time.
@@ -47,8 +49,8 @@ def coordinate_contributions(a: np.ndarray, b: np.ndarray, directions: np.ndarra
         ValueError: shapes that do not fit, a row of zeros, NaN or infinity, or directions that are not orthonormal.
     """
     a, b = _unit_pairs(a, b)
-    directions = np.asarray(directions, dtype=np.float64)
-    if directions.ndim != 2 or directions.shape[1] != a.shape[1]:
+    directions = gates.matrix(directions, "directions", "[r, d]", np.float64, whole=True)
+    if directions.shape[1] != a.shape[1]:
         raise ValueError(f"directions must be [r, {a.shape[1]}], as the embeddings; got {directions.shape}")
     error = np.abs(directions @ directions.T - np.eye(len(directions))).max()
     if not error < 1e-6:
@@ -147,12 +149,10 @@ def token_frame(unembedding: np.ndarray, weights: Sequence[float] | None = None)
     Raises:
         ValueError: wrong shapes, a negative or non-finite weight, or rows that do not span the space.
     """
-    matrix = np.asarray(unembedding)
-    if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
-        raise ValueError(f"unembedding must be floating-point numbers [V, d]; got {matrix.dtype} {matrix.shape}")
+    matrix = gates.matrix(unembedding, "unembedding", "[V, d]", dtype=None)
     scaled = matrix
     if weights is not None:
-        weights = np.asarray(weights, dtype=np.float64)
+        weights = gates.numbers(weights, "weights", "[V]").astype(np.float64)
         if weights.shape != (len(matrix),):
             raise ValueError(f"one weight for each of the {len(matrix)} tokens expected; got {weights.shape}")
         if not np.isfinite(weights).all() or (weights < 0).any():
@@ -181,13 +181,14 @@ def share_of(parts: np.ndarray, tokens: Sequence[np.ndarray]) -> np.ndarray:
     Raises:
         ValueError: another number of rows, or a row that adds up to zero.
     """
-    parts = np.asarray(parts, dtype=np.float64)
-    if parts.ndim != 2 or len(parts) != len(tokens):
+    parts = gates.matrix(parts, "parts", "[n, V]", np.float64, whole=True)
+    if len(parts) != len(tokens):
         raise ValueError(f"parts must be [n, V] with one list of tokens per row; got {parts.shape}, {len(tokens)}")
     sums = parts.sum(axis=1)
     if not np.all(sums):
         raise ValueError(f"row {int(np.argmin(sums != 0))} adds up to zero: there is nothing to have a share of")
-    return np.array([row[np.unique(ids)].sum() for row, ids in zip(parts, tokens, strict=True)]) / sums
+    tokens = [np.unique(gates.token_ids(ids, parts.shape[1], f"tokens[{i}]")) for i, ids in enumerate(tokens)]
+    return np.array([row[ids].sum() for row, ids in zip(parts, tokens, strict=True)]) / sums
 
 
 def span_share(a: np.ndarray, b: np.ndarray, unembedding: np.ndarray, tokens: Sequence[np.ndarray]) -> np.ndarray:
@@ -204,12 +205,12 @@ def span_share(a: np.ndarray, b: np.ndarray, unembedding: np.ndarray, tokens: Se
         ValueError: shapes that do not fit, rows that depend on each other, or a cosine of zero.
     """
     a, b = _unit_pairs(a, b)
-    matrix = np.asarray(unembedding)
-    if len(tokens) != len(a) or matrix.ndim != 2 or matrix.shape[1] != a.shape[1]:
+    matrix = gates.matrix(unembedding, "unembedding", "[V, d]", dtype=None)
+    if len(tokens) != len(a) or matrix.shape[1] != a.shape[1]:
         raise ValueError(f"one list of tokens per pair expected, and E_g [V, {a.shape[1]}]; got {len(tokens)} lists")
     shares = np.empty(len(a))
     for i, ids in enumerate(tokens):
-        rows = matrix[np.unique(ids)].astype(np.float64)
+        rows = matrix[np.unique(gates.token_ids(ids, len(matrix), f"tokens[{i}]"))].astype(np.float64)
         basis, triangle = np.linalg.qr(rows.T)
         diagonal = np.abs(np.diag(triangle))
         if len(rows) > rows.shape[1] or diagonal.min() < 1e-9 * diagonal.max():
@@ -234,9 +235,10 @@ def token_overlap(ranked: np.ndarray, k: int = 10, classes: np.ndarray | None = 
     Raises:
         ValueError: ``ranked`` is not two-dimensional, or k out of range.
     """
-    ranked = np.asarray(ranked)
+    ranked = gates.numbers(ranked, "ranked", "[n, k]")
     if ranked.ndim != 2 or not 1 <= k <= ranked.shape[1]:
         raise ValueError(f"ranked must be [n, at least k]; got {ranked.shape} and k={k}")
+    gates.token_ids(ranked, None if classes is None else len(classes), "ranked")
     sets = [set((row if classes is None else np.asarray(classes)[row]).tolist()) for row in ranked[:, :k]]
     return np.array([[len(one & other) / len(one | other) for other in sets] for one in sets])
 
@@ -294,22 +296,14 @@ def let_through(others: Sequence[float], wanted: Sequence[float], keep: float = 
 
 
 def _numbers(values: Sequence[float], name: str) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or not len(array) or np.isnan(array).any():
-        raise ValueError(f"{name} must be one or more numbers without NaN; got shape {array.shape}")
+    array = gates.vector(values, name)
+    if not len(array):
+        raise ValueError(f"{name} is empty; give one or more numbers")
     return array
 
 
 def _unit_pairs(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.ndim != 2 or a.shape != b.shape:
+    a, b = unit_rows(a, "a"), unit_rows(b, "b")
+    if a.shape != b.shape:
         raise ValueError(f"a and b must be [n, d] with equal shapes; got {a.shape} and {b.shape}")
-    units = []
-    for name, rows in (("a", a), ("b", b)):
-        if not np.isfinite(rows).all():
-            raise ValueError(f"row {int(np.argmin(np.isfinite(rows).all(axis=1)))} of {name} holds NaN or infinity")
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        if not norms.all():
-            raise ValueError(f"row {int(np.argmin(norms[:, 0]))} of {name} is all zeros: it has no direction")
-        units.append(rows / norms)
-    return units[0], units[1]
+    return a, b

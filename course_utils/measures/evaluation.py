@@ -4,6 +4,7 @@ Pure functions on arrays. Every function refuses values that are not finite, bec
 a NaN that slips through an average makes a table that looks fine.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from course_utils import gates
+
 #: What a lesson reports for retrieval: quality of the first ten, coverage of the first hundred, place of the first hit.
 MEASURES = ("nDCG@10", "R@100", "RR")
+#: The names of trec_eval's measures. It ends the interpreter at a cutoff of 0, and other measures want other programs.
+_MEASURE = re.compile(
+    r"(nDCG|(AP|RR|P|R|Success)(\(rel=[1-9]\d{0,2}\))?)@[1-9]\d{0,5}|(AP|RR|Rprec)(\(rel=[1-9]\d{0,2}\))?|nDCG|Bpref"
+)
 #: Numbers drawn at a time by the bootstrap; bounds its memory to tens of megabytes.
 _CHUNK = 2_000_000
+
+#: Smallest and largest relevance of a document. TREC marks what was not judged with −1 and spam with −2; trec_eval
+#: lays out a table as long as the largest number, for every query, so that 2³¹ would fill the memory.
+RELEVANCES = (-2, 1000)
 
 Run = dict[str, dict[str, float]]
 
@@ -28,7 +39,7 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     Raises:
         ValueError: other shapes, fewer than two values, NaN or infinity, or a constant side.
     """
-    a, b = _vector(a, "a"), _vector(b, "b")
+    a, b = gates.vector(a, "a"), gates.vector(b, "b")
     if len(a) != len(b):
         raise ValueError(f"a has {len(a)} values, b has {len(b)}; they must be pairs")
     for name, side in (("a", a), ("b", b)):
@@ -43,7 +54,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: other shapes, NaN or infinity, or a row of zeros (with its number).
     """
-    a, b = _unit_rows(a, "a"), _unit_rows(b, "b")
+    a, b = unit_rows(a, "a"), unit_rows(b, "b")
     if a.shape != b.shape:
         raise ValueError(f"a has shape {a.shape}, b has {b.shape}; they must be equal (or use cosine_matrix)")
     return np.einsum("nd,nd->n", a, b)
@@ -54,7 +65,7 @@ def cosine_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Errors as :func:`cosine`.
     """
-    a, b = _unit_rows(a, "a"), _unit_rows(b, "b")
+    a, b = unit_rows(a, "a"), unit_rows(b, "b")
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"rows of a have {a.shape[1]} values, rows of b have {b.shape[1]}; they must be equal")
     return a @ b.T
@@ -98,7 +109,7 @@ def bootstrap(
     Raises:
         ValueError: no values, NaN or infinity in them or in the results, or a nonsensical setting.
     """
-    values = _vector(values, "values")
+    values = gates.vector(values, "values")
     _check_resampling(len(values), n_resamples, confidence)
     rng = np.random.default_rng(seed)
     rows = max(1, _CHUNK // len(values))
@@ -166,11 +177,10 @@ def paired_permutation(a: Sequence[float], b: Sequence[float], n_resamples: int 
     Raises:
         ValueError: different lengths, fewer than two pairs, NaN or infinity.
     """
-    a, b = _vector(a, "a"), _vector(b, "b")
+    a, b = gates.vector(a, "a"), gates.vector(b, "b")
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"a and b must be at least two pairs of values; got {len(a)} and {len(b)}")
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples must be at least 1; got {n_resamples}")
+    n_resamples = gates.whole(n_resamples, "n_resamples")
     result = stats.permutation_test(
         (a, b),
         lambda x, y, axis: np.mean(x - y, axis=axis),
@@ -186,33 +196,43 @@ def paired_permutation(a: Sequence[float], b: Sequence[float], n_resamples: int 
 # --- Retrieval ------------------------------------------------------------------------------------
 
 
-def rank(scores: np.ndarray, query_ids: Sequence[str], doc_ids: Sequence[str], k: int = 1000) -> Run:
+def rank(
+    scores: np.ndarray,
+    query_ids: Sequence[str],
+    doc_ids: Sequence[str],
+    k: int = 1000,
+    *,
+    ignore_identical_ids: bool = False,
+) -> Run:
     """Turn scores ``[n_queries, n_docs]`` into a run: for each query its ``k`` best documents, best first.
 
     Equal scores are put in the order of the document ids, so that the result does not
     depend on the order of the documents.
 
+    Args:
+        ignore_identical_ids: leave out a document whose id is the query's. In collections such as ArguAna every
+            query stands among the documents too, and would be found first (the option has its name from BEIR).
+
     Raises:
         ValueError: shape and ids do not fit, an id occurs twice, a NaN, or ``k < 1``.
+        TypeError: ids that are no list of strings.
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    query_ids, doc_ids = gates.identifiers(query_ids, name="query_ids"), gates.identifiers(doc_ids, name="doc_ids")
+    scores = gates.numbers(scores, "scores", "[n_queries, n_docs]").astype(np.float64)
     if scores.shape != (len(query_ids), len(doc_ids)):
         raise ValueError(
             f"scores have shape {scores.shape}; there are {len(query_ids)} queries, {len(doc_ids)} documents"
         )
-    for name, ids in (("query_ids", query_ids), ("doc_ids", doc_ids)):
-        if len(set(ids)) < len(ids):
-            raise ValueError(f"{name} repeats {next(i for i in ids if list(ids).count(i) > 1)!r}")
     if np.isnan(scores).any():
         row, column = np.argwhere(np.isnan(scores))[0]
         raise ValueError(f"the score of query {query_ids[row]!r} and document {doc_ids[column]!r} is NaN")
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
+    k = gates.whole(k, "k")
     by_id = np.array(sorted(range(len(doc_ids)), key=lambda i: doc_ids[i]), dtype=np.int64)
     run = {}
     for query, row in zip(query_ids, scores, strict=True):
-        best = by_id[np.argsort(-row[by_id], kind="stable")[:k]]
-        run[query] = {doc_ids[i]: float(row[i]) for i in best}
+        best = by_id[np.argsort(-row[by_id], kind="stable")[: k + ignore_identical_ids]]
+        kept = [i for i in best if not ignore_identical_ids or doc_ids[i] != query][:k]
+        run[query] = {doc_ids[i]: float(row[i]) for i in kept}
     return run
 
 
@@ -234,37 +254,73 @@ def retrieval_scores(
     scored: they are left out with a warning that counts them.
 
     Raises:
-        ValueError: an unknown measure, a NaN score, a query of the run without judgements,
-            or no query left to score.
+        ValueError: an unknown measure, a NaN score, a query of the run without judgements, an id or a relevance
+            that :mod:`course_utils.gates` refuses, or no query left to score.
+        TypeError: no dictionaries, ids that are no strings, or scores that are no numbers.
     """
     import ir_measures
 
-    try:
-        parsed = {name: ir_measures.parse_measure(name) for name in measures}
-    except (NameError, SyntaxError, ValueError) as error:
-        raise ValueError(
-            f"unknown measure in {list(measures)}: {error}; use e.g. nDCG@10, R@100, RR, AP, P@5"
-        ) from None
+    parsed = {name: _measure(name) for name in gates.texts(measures, "measures")}
+    if not parsed:
+        raise ValueError("measures is empty; name at least one, for instance nDCG@10")
+    _check_table(run, "run", "score")
+    _check_table(qrels, "qrels", "relevance")
     unjudged = [query for query in run if query not in qrels]
     if unjudged:
         raise ValueError(f"{len(unjudged)} queries of the run have no judgements, for instance {unjudged[0]!r}")
-    judged = {q: dict(relevance) for q, relevance in qrels.items() if any(r > 0 for r in relevance.values())}
+    graded = {q: {d: relevance(r, f"qrels[{q!r}][{d!r}]") for d, r in own.items()} for q, own in qrels.items()}
+    judged = {q: own for q, own in graded.items() if any(r > 0 for r in own.values())}
     if not judged:
         raise ValueError(f"none of the {len(qrels)} queries has a relevant document")
     if len(judged) < len(qrels):
         message = f"{len(qrels) - len(judged)} of {len(qrels)} queries have no relevant document and were left out"
         warnings.warn(message, stacklevel=2)
     ordered = {query: _without_ties(run[query], query) for query in judged if run.get(query)}
-    result = {name: dict.fromkeys(judged, 0.0) for name in measures}
+    result = {name: dict.fromkeys(judged, 0.0) for name in parsed}
     names = {measure: name for name, measure in parsed.items()}
     for metric in ir_measures.iter_calc(list(names), judged, ordered) if ordered else ():
         result[names[metric.measure]][metric.query_id] = float(metric.value)
     return result
 
 
+def relevance(value: object, place: str) -> int:
+    """How relevant a document is: a whole number within :data:`RELEVANCES`, of Python's or numpy's kinds.
+
+    Raises:
+        ValueError: no whole number, or one out of range.
+    """
+    whole = isinstance(value, int | np.integer | np.bool_)
+    if not whole and not (isinstance(value, float | np.floating) and float(value).is_integer()):
+        raise ValueError(f"{place}: the score must be a whole number; got {value!r}")
+    low, high = RELEVANCES
+    if not low <= value <= high:
+        raise ValueError(f"{place}: the score must lie between {low} and {high}; got {value!r}: use a scale of grades")
+    return int(value)
+
+
+def _measure(name: str):
+    import ir_measures
+
+    if not _MEASURE.fullmatch(name):
+        raise ValueError(f"unknown measure {name!r}; use nDCG@10, R@100, P@5, Success@1, RR, AP, Rprec or Bpref, "
+                         "with any cutoff from 1 on, and for graded judgements P(rel=2)@5")  # fmt: skip
+    return ir_measures.parse_measure(name)
+
+
+def _check_table(table: Mapping[str, Mapping], name: str, what: str) -> None:
+    """Whether a table maps query ids to document ids to something; trec_eval dies of ids that are no strings."""
+    if not isinstance(table, Mapping) or not all(isinstance(own, Mapping) for own in table.values()):
+        raise TypeError(f"{name} must be a dictionary of dictionaries, query id -> document id -> {what}")
+    gates.identifiers(list(table), name=f"query ids of {name}")
+    documents = dict.fromkeys(document for own in table.values() for document in own)
+    gates.identifiers(list(documents), name=f"document ids of {name}")
+
+
 def _without_ties(scores: Mapping[str, float], query: str) -> dict[str, float]:
     """The same order with distinct scores: trec_eval rounds scores to single precision and breaks ties its own way."""
     for document, score in scores.items():
+        if not isinstance(score, float | int | np.number):
+            raise TypeError(f"run[{query!r}][{document!r}] must be a number; got {score!r}: leave it out")
         if np.isnan(score):
             raise ValueError(f"the score of query {query!r} and document {document!r} is NaN")
     order = sorted(scores, key=lambda document: (-scores[document], document))
@@ -274,23 +330,13 @@ def _without_ties(scores: Mapping[str, float], query: str) -> dict[str, float]:
 # --- Checks ---------------------------------------------------------------------------------------
 
 
-def _vector(values: Sequence[float], name: str) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must have one dimension; got shape {array.shape}")
-    if not np.isfinite(array).all():
-        position = int(np.argmin(np.isfinite(array)))
-        raise ValueError(f"{name}[{position}] is {array[position]}; remove it or find out where it comes from")
-    return array
+def unit_rows(a: np.ndarray, name: str = "embeddings") -> np.ndarray:
+    """Every row of ``a [n, d]`` scaled to length 1, float64.
 
-
-def _unit_rows(a: np.ndarray, name: str) -> np.ndarray:
-    a = np.asarray(a, dtype=np.float64)
-    if a.ndim != 2:
-        raise ValueError(f"{name} must have shape [n, d]; got {a.shape}")
-    finite = np.isfinite(a).all(axis=1)
-    if not finite.all():
-        raise ValueError(f"row {int(np.argmin(finite))} of {name} holds NaN or infinity")
+    Raises:
+        ValueError: other shapes, NaN or infinity, or a row of zeros (with its number).
+    """
+    a = gates.matrix(a, name, dtype=np.float64, whole=True)
     norms = np.linalg.norm(a, axis=1, keepdims=True)
     if not norms.all():
         raise ValueError(f"row {int(np.argmin(norms[:, 0]))} of {name} is all zeros: it has no direction")
@@ -300,8 +346,9 @@ def _unit_rows(a: np.ndarray, name: str) -> np.ndarray:
 def _check_resampling(n: int, n_resamples: int, confidence: float) -> None:
     if n < 1:
         raise ValueError("there is nothing to resample: no values")
-    if n_resamples < 1 or not 0 < confidence < 1:
-        raise ValueError(f"need n_resamples >= 1 and 0 < confidence < 1; got {n_resamples} and {confidence}")
+    gates.whole(n_resamples, "n_resamples")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1; got {confidence}")
 
 
 def _percentiles(value: float, results: np.ndarray, confidence: float) -> Interval:
@@ -342,7 +389,7 @@ def fuse_scores(*systems: np.ndarray, weights: Sequence[float] | None = None) ->
         ValueError: no systems, different shapes, NaN or infinity, or another number of weights.
     """
     matrices = _score_matrices(systems)
-    weights = np.full(len(matrices), 1 / len(matrices)) if weights is None else _vector(weights, "weights")
+    weights = np.full(len(matrices), 1 / len(matrices)) if weights is None else gates.vector(weights, "weights")
     if len(weights) != len(matrices):
         raise ValueError(f"{len(weights)} weights for {len(matrices)} systems: give one for each")
     total = np.zeros(matrices[0].shape)
@@ -353,7 +400,7 @@ def fuse_scores(*systems: np.ndarray, weights: Sequence[float] | None = None) ->
 
 
 def _score_matrices(systems: Sequence[np.ndarray]) -> list[np.ndarray]:
-    matrices = [np.asarray(scores, dtype=np.float64) for scores in systems]
+    matrices = [gates.numbers(s, f"system {i}", "[n_queries, n_docs]").astype(float) for i, s in enumerate(systems)]
     shapes = [m.shape for m in matrices]
     if not matrices or len(set(shapes)) > 1 or matrices[0].ndim != 2 or not matrices[0].shape[1]:
         raise ValueError(f"give the scores of one or more systems, all [n_queries, n_docs]; got shapes {shapes}")

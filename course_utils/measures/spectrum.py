@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from course_utils import gates
 from course_utils.measures.evaluation import Interval
 
 #: Rows of the unembedding matrix that are turned into float64 at a time.
@@ -94,7 +95,7 @@ def unembedding_components(unembedding: np.ndarray) -> Components:
     Raises:
         ValueError: not two-dimensional, fewer rows than columns, NaN, or all zeros.
     """
-    weight = np.asarray(unembedding)
+    weight = gates.numbers(unembedding, "unembedding", "[V, d]")
     if weight.ndim != 2 or len(weight) < weight.shape[1]:
         raise ValueError(f"unembedding must be [V, d] with V >= d; got shape {weight.shape}")
     gram, total = np.zeros((weight.shape[1],) * 2), np.zeros(weight.shape[1])
@@ -122,7 +123,10 @@ def variation(before: np.ndarray, after: np.ndarray, directions: np.ndarray) -> 
     before, after = _checked(before), _checked(after)
     if before.shape != after.shape:
         raise ValueError(f"before and after must have the same shape; got {before.shape} and {after.shape}")
-    return (after - before) @ np.atleast_2d(directions).T
+    directions = _checked(np.atleast_2d(directions), "directions")
+    if directions.shape[1] != before.shape[1]:
+        raise ValueError(f"directions must be [r, {before.shape[1]}], as the embeddings; got {directions.shape}")
+    return (after - before) @ directions.T
 
 
 @dataclass(frozen=True)
@@ -169,11 +173,9 @@ def summarise_variation(
     """
     changes = _checked(changes, "changes")
     n, r = changes.shape
-    if n < 2 or r < 2 or n_resamples < 1 or not 0 < confidence < 1:
-        raise ValueError(
-            f"need two texts, two components, n_resamples >= 1 and 0 < confidence < 1; "
-            f"got {n}, {r}, {n_resamples} and {confidence}"
-        )
+    gates.whole(n_resamples, "n_resamples")
+    if n < 2 or r < 2 or not 0 < confidence < 1:
+        raise ValueError(f"need two texts, two components and 0 < confidence < 1; got {n}, {r} and {confidence}")
     v = changes.mean(axis=0)
     if not v.any():
         raise ValueError("the embeddings did not move: v is zero, and no component has a share in it")
@@ -195,8 +197,8 @@ def split_logits(
 
     ``E_g h = E_g u (uᵀh) + E_g (h − u uᵀh)``; exact, because the output layer is linear.
     """
-    h, u = np.asarray(embedding, dtype=np.float64), np.asarray(direction, dtype=np.float64)
-    weight = np.asarray(unembedding)
+    weight = gates.matrix(unembedding, "unembedding", "[V, d]", dtype=None)
+    h, u = (_direction(v, weight.shape[1], n) for v, n in ((embedding, "embedding"), (direction, "direction")))
     along = (h @ u) * u
     return weight @ along.astype(weight.dtype), weight @ (h - along).astype(weight.dtype)
 
@@ -207,7 +209,7 @@ def angle(a: np.ndarray, b: np.ndarray, signed: bool = False) -> float:
     Raises:
         ValueError: different shapes, or a direction that is zero or not finite.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    a, b = (gates.numbers(v, n, "a direction [d]").astype(np.float64) for v, n in ((a, "a"), (b, "b")))
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"two directions of the same length are needed; got shapes {a.shape} and {b.shape}")
     lengths = np.linalg.norm(a) * np.linalg.norm(b)
@@ -226,12 +228,16 @@ def angle(a: np.ndarray, b: np.ndarray, signed: bool = False) -> float:
 def shift(embeddings: np.ndarray, direction: np.ndarray, amount: float | np.ndarray) -> np.ndarray:
     """The paper's adjustment, ``h_i + λ u_1``; ``amount`` is λ or one λ per text. float32 ``[n, d]``."""
     matrix = _checked(embeddings)
-    return (matrix + np.reshape(amount, (-1, 1)) * np.asarray(direction, dtype=np.float64)).astype(np.float32)
+    amounts = gates.vector(np.ravel(amount), "amount")
+    if len(amounts) not in (1, len(matrix)):
+        raise ValueError(f"amount must be one number, or one for each of the {len(matrix)} texts; got {len(amounts)}")
+    return (matrix + amounts[:, None] * _direction(direction, matrix.shape[1])).astype(np.float32)
 
 
 def remove_mean(embeddings: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """``h_i − m``, with the mean ``m [d]`` of a corpus. float32 ``[n, d]``."""
-    return (_checked(embeddings) - np.asarray(mean, dtype=np.float64)).astype(np.float32)
+    matrix = _checked(embeddings)
+    return (matrix - _direction(mean, matrix.shape[1], "mean")).astype(np.float32)
 
 
 def all_but_the_top(embeddings: np.ndarray, fitted: Components, n_directions: int) -> np.ndarray:
@@ -247,7 +253,7 @@ def all_but_the_top(embeddings: np.ndarray, fitted: Components, n_directions: in
     if not 0 <= n_directions <= fitted.rank:
         raise ValueError(f"n_directions must lie between 0 and the rank {fitted.rank}; got {n_directions}")
     top = fitted.directions[:n_directions]
-    matrix = _checked(embeddings) - fitted.mean
+    matrix = _fitting(embeddings, fitted) - fitted.mean
     return (matrix - matrix @ top.T @ top).astype(np.float32)
 
 
@@ -272,7 +278,7 @@ def whiten(embeddings: np.ndarray, fitted: Components, n_directions: int | None 
             f"has {fitted.rank}: use more texts or n_directions={fitted.rank} at most"
         )
     top, spread = fitted.directions[:k], fitted.singular_values[:k] / np.sqrt(fitted.n)
-    return ((_checked(embeddings) - fitted.mean) @ (top.T / spread) @ top).astype(np.float32)
+    return ((_fitting(embeddings, fitted) - fitted.mean) @ (top.T / spread) @ top).astype(np.float32)
 
 
 def filter_unembedding_spectrum(embeddings: np.ndarray, fitted: Components, head: int, tail: int = 0) -> np.ndarray:
@@ -290,15 +296,23 @@ def filter_unembedding_spectrum(embeddings: np.ndarray, fitted: Components, head
     if head < 0 or tail < 0 or head + tail >= d:
         raise ValueError(f"head and tail must leave at least one of {d} directions; got {head} and {tail}")
     edge = np.concatenate([fitted.directions[:head], fitted.directions[d - tail :]])
-    matrix = _checked(embeddings)
+    matrix = _fitting(embeddings, fitted)
     return (matrix - matrix @ edge.T @ edge).astype(np.float32)
 
 
 def _checked(embeddings: np.ndarray, name: str = "embeddings", first_row: int = 0) -> np.ndarray:
-    matrix = np.asarray(embeddings, dtype=np.float64)
-    if matrix.ndim != 2:
-        raise ValueError(f"{name} must be [n, d]; got shape {matrix.shape}")
-    bad = first_row + np.flatnonzero(~np.isfinite(matrix).all(axis=1))
-    if len(bad):
-        raise ValueError(f"{name} hold NaN or infinity in row(s) {bad[:5].tolist()}")
+    return gates.matrix(embeddings, name, dtype=np.float64, whole=True, first_row=first_row)
+
+
+def _fitting(embeddings: np.ndarray, fitted: Components) -> np.ndarray:
+    matrix = _checked(embeddings)
+    if matrix.shape[1] != fitted.directions.shape[1]:
+        raise ValueError(f"components of {fitted.directions.shape[1]} dimensions do not fit embeddings {matrix.shape}")
     return matrix
+
+
+def _direction(values: np.ndarray, d: int, name: str = "direction") -> np.ndarray:
+    direction = gates.vector(values, name)
+    if len(direction) != d:
+        raise ValueError(f"{name} must have {d} values, as the embeddings; got {len(direction)}")
+    return direction

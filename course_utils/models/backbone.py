@@ -3,15 +3,17 @@
 Several embedders share one backbone and switch its adapters on and off.
 """
 
-import json
-import warnings
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from course_utils.models import registry, store
+from course_utils.models import adapters as lora
+from course_utils.models import folders, registry, store
 
 
 class Backbone:
@@ -19,78 +21,111 @@ class Backbone:
 
     Attributes:
         source: stored backbone's name, hub id or folder it was loaded from.
+        folder: the folder itself, or the hub id.
         causal: the language model with its output layer.
         transformer: the same weights without the output layer (``f`` of the paper).
         tokenizer: its tokenizer.
+        positions: how many tokens a text may have at most.
+        rows: number of tokens that the input layer knows; a tokenizer may know more.
+
+    Raises:
+        FileNotFoundError: no such folder, something missing in it, or a hub that does not give it.
+        ValueError: a file that is not whole, weights that are missing or do not fit, or no language model.
     """
 
     def __init__(
         self,
-        source: str,
+        source: str | Path,
         dtype: str = "float32",
         device: str | None = None,
         remote_code: bool = False,
         attention: str | None = None,
     ):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype must be 'float32' or 'bfloat16'; got {dtype!r}")
-        folder = store.backbone(source) if source in registry.STORED else source
-        self.source, self.folder = source, folder
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=remote_code)
-        with _no_loading_bar():
-            self.causal = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=remote_code
-            )
+        self.source, self.device = folders.place(source, "backbone"), _checked_device(device)
+        self.folder = _folder(self.source)
+        self.tokenizer, self.causal, found = _read(
+            self.folder, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=remote_code
+        )
         self.causal = self.causal.to(self.device).eval()
         self.causal.requires_grad_(False)
         self.transformer = self.causal.base_model
+        self._new_output = _check_weights(self.source, self.causal, found)
+        self._layers = lora.Layers.of(self.causal)
+        self._input = self.causal.get_input_embeddings().weight
+        self._output = self.causal.get_output_embeddings().weight
+        self.rows = len(self._input)
+        self.positions = _positions(self.transformer)
         self._peft = None
-        self._attached: dict[tuple[str, int], str] = {}
+        self._numbers = itertools.count()
+        self._attached: dict[tuple, str] = {}
+        self._own_output: dict[str, torch.Tensor] = {}
 
     @property
     def unembedding(self) -> torch.Tensor:
-        """The output layer's matrix ``E_g``, ``[V, d]``."""
-        return self.causal.get_output_embeddings().weight
+        """The output layer's matrix ``E_g``, ``[V, d]``.
+
+        Raises:
+            ValueError: the files hold no output layer, so that the one in memory is random.
+        """
+        if self._new_output:
+            raise ValueError(
+                f"{self.source} holds no output layer ({', '.join(self._new_output[:2])}): a random one would decode. "
+                "Name the model that it was trained from: load(…, output_layer='owner/origin or folder')"
+            )
+        return self._output
+
+    @property
+    def width(self) -> int:
+        """Number of values ``d`` of an embedding."""
+        return self._output.shape[1]
+
+    def unembedding_with(self, adapters: Sequence[Path | str]) -> torch.Tensor:
+        """The matrix that decodes when these adapters are on, ``[V, d]``: ``E_g + s·B·A``, or one of their own.
+
+        Raises:
+            ValueError: as :attr:`unembedding`, or two adapters that each bring a whole output layer.
+        """
+        names = [self.attach(adapter) for adapter in adapters]
+        own = [self._own_output[name] for name in names if name in self._own_output]
+        if len(own) > 1:
+            raise ValueError(f"more than one of {[str(a) for a in adapters]} brings an output layer: give one of them")
+        weight = own[0] if own else self.unembedding
+        layer = self.causal.get_submodule(self._layers.output)
+        for name in (n for n in names if n in getattr(layer, "lora_A", ())):
+            weight = weight + layer.get_delta_weight(name).detach()
+        return weight
 
     def attach(self, adapter: Path | str) -> str:
         """Put a LoRA adapter (folder or hub id) on the model, switched off until :meth:`using` names it.
 
-        An adapter that has been written again since is read again.
+        An adapter that has been written again since is read again. One that is refused leaves nothing behind.
 
         Returns:
             The name by which PEFT knows it.
 
         Raises:
             FileNotFoundError: no adapter there.
-            ValueError: it was trained on another backbone, or its weights do not fit.
+            ValueError: it was trained on another backbone, its weights do not fit, or it is of a kind that would
+                change what other embedders share (see :mod:`course_utils.models.adapters`).
         """
-        from peft import PeftConfig, get_peft_model
-        from peft.utils import load_peft_weights, set_peft_model_state_dict
-
-        key = (str(adapter), _last_change(adapter))
+        key = (str(adapter), lora.version(adapter))
         if key in self._attached:
             return self._attached[key]
-        _check_adapter(adapter, self)
-        config = PeftConfig.from_pretrained(str(adapter))
-        config.inference_mode = True
-        config.base_model_name_or_path = self.causal.name_or_path  # only the hash says whether it is the right one
-        weights = load_peft_weights(str(adapter), device="cpu")
-        before, name = self._switched_on(), f"adapter{len(self._attached)}"
-        if self._peft is None:
-            with warnings.catch_warnings():  # the library warns about a call of its own
-                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-                self._peft = get_peft_model(self.causal, config, adapter_name=name)
-        else:
-            self._peft.add_adapter(name, config)
-        result = set_peft_model_state_dict(self._peft, _causal_keys(weights, self.causal), adapter_name=name)
-        self._switch_on(*before)  # PEFT switches a new adapter on
-        left = result.unexpected_keys + [k for k in result.missing_keys if f".{name}." in k]
-        if left:
-            self._peft.delete_adapter(name)
-            raise ValueError(f"{adapter} does not fit {self.source}: no place, or no weights, for {left[:3]}")
+        read = lora.read(adapter, self._layers, (self._input, self._output))
+        lora.check_training(adapter, self.folder, self.source)
+        before, name = self._switched_on(), f"adapter{next(self._numbers)}"
+        try:
+            self._peft = lora.put_on(self.causal, self._peft, name, read)
+        except ValueError as error:
+            raise ValueError(
+                f"{adapter} does not fit {self.source}: {error}. Give the backbone that it was trained on"
+            ) from error
+        finally:
+            self._switch_on(*before)  # PEFT switches a new adapter on
+        if read.output_layer is not None:
+            self._own_output[name] = read.output_layer.to(self._output)
         self._attached[key] = name
         return name
 
@@ -130,6 +165,60 @@ class Backbone:
             layers.disable_adapter_layers()
 
 
+# --- Reading --------------------------------------------------------------------------------------
+
+
+def _checked_device(device: str | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device {device!r} is unknown: write 'cpu', 'cuda' or 'mps', or leave it out") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: PyTorch finds no such GPU here; leave device out to use the CPU")
+    return str(device)
+
+
+def _folder(source: str) -> Path | str:
+    """Where the model's files are: a folder, or a hub id."""
+    if source in registry.STORED:
+        return store.backbone(source)
+    try:
+        return folders.located(source, "backbone")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. For a copy of your own: load(NAME, backbone='its folder')") from None
+
+
+def _read(folder: Path | str, trust_remote_code: bool, **options):
+    """Tokenizer, language model, and what transformers says about its weights."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if isinstance(folder, Path):
+        folders.check_model(folder)
+    what = "tokenizer"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+        what = "language model"
+        with _no_loading_bar():
+            # Weights that do not fit are named with all others that are wrong, by _check_weights.
+            causal, found = AutoModelForCausalLM.from_pretrained(
+                str(folder), trust_remote_code=trust_remote_code, output_loading_info=True,
+                ignore_mismatched_sizes=True, **options,
+            )  # fmt: skip
+    except Exception as error:  # many kinds: of the hub, of the network, of the files' forms
+        if isinstance(folder, Path):
+            raise folders.unreadable(folder, what, error) from error
+        raise FileNotFoundError(
+            f"backbone {folder!r}: no folder of that name here, and the model hub does not give its {what} "
+            f"({folders.reason(error)})"
+        ) from error
+    if not tokenizer.is_fast:
+        raise ValueError(f"the tokenizer of {folder} does not tell which characters a token covers: save it as "
+                         "tokenizer.json (AutoTokenizer.from_pretrained(FOLDER, use_fast=True))")  # fmt: skip
+    return tokenizer, causal, found
+
+
 @contextmanager
 def _no_loading_bar() -> Iterator[None]:
     """Reading weights from the disk takes a second; its progress bar would stay in every notebook."""
@@ -144,32 +233,50 @@ def _no_loading_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _last_change(adapter: Path | str) -> int:
-    """When a local adapter was written, in nanoseconds; 0 for a hub id."""
-    file = Path(adapter) / "adapter_model.safetensors"
-    return file.stat().st_mtime_ns if file.exists() else 0
+def _check_weights(source: str, causal, found: dict) -> list[str]:
+    """Names of missing weights of the output layer.
+
+    Raises:
+        ValueError: the transformer has weights that the files lack (they would be random), that are of another
+            shape, or the files hold weights of its layers for which it has no place (they would be left out).
+    """
+    prefix = causal.base_model_prefix + "."
+    children = {name for name, _ in causal.base_model.named_children()}
+    mismatched = {name: (held, needed) for name, held, needed in found["mismatched_keys"]}
+    missing = sorted(set(found["missing_keys"]) - set(mismatched))
+    wrong = [f"{name} is missing" for name in missing if name.startswith(prefix)]
+    wrong += [f"{n} is {list(held)} instead of {list(needed)}" for n, (held, needed) in sorted(mismatched.items())]
+    unexpected = sorted(n for n in found["unexpected_keys"] if n.removeprefix(prefix).split(".")[0] in children)
+    wrong += [f"{name} has no place" for name in unexpected]
+    if wrong:
+        raise ValueError(
+            f"the weights of {source} are not those of its config.json: {'; '.join(wrong[:3])}"
+            f"{f'; {len(wrong) - 3} more' if len(wrong) > 3 else ''}. Its embeddings would be wrong: copy or download "
+            "the whole folder again"
+        )
+    return [name for name in missing if not name.startswith(prefix)]
 
 
-def _causal_keys(weights: dict[str, torch.Tensor], causal) -> dict[str, torch.Tensor]:
-    """Adapters trained without the output layer lack one level of the module path; add it."""
-    outer = f"base_model.model.{causal.base_model_prefix}."
-    if any(key.startswith(outer) for key in weights):
-        return weights
-    return {key.replace("base_model.model.", outer, 1): value for key, value in weights.items()}
+# --- Positions ------------------------------------------------------------------------------------
 
 
-def _check_adapter(adapter: Path | str, backbone: Backbone) -> None:
-    """Refuse an adapter that is absent or was trained on other weights."""
-    folder = Path(adapter)
-    local = isinstance(adapter, Path) or folder.is_absolute() or folder.is_dir()
-    if local and not (folder / "adapter_config.json").exists():
-        raise FileNotFoundError(f"no adapter in {folder}: adapter_config.json is missing")
-    recorded = folder / "training.json"
-    if recorded.exists() and Path(backbone.folder).is_dir():
-        expected = json.loads(recorded.read_text(encoding="utf-8"))["backbone_sha256"]
-        found = store.fingerprint(backbone.folder)
-        if expected != found:
-            raise ValueError(
-                f"{folder.name} was trained on a backbone with sha256 {expected[:12]}…, but {backbone.source} here has "
-                f"{found[:12]}…: its embeddings would be wrong. Fetch the pinned backbone or train the adapter again."
-            )
+class Positions(NamedTuple):
+    """Where positions start, and how many there are (None: any number)."""
+
+    first: int
+    count: int | None
+
+
+def _positions(transformer: torch.nn.Module) -> Positions:
+    """Models that learn a vector for each position (OPT, GPT-2, BERT) have no vector for later ones: a hard limit.
+
+    Models that compute rotations or slopes from the position (Llama, Gemma) have none. What their ``config.json``
+    gives as ``max_position_embeddings`` is the length they were trained on, and they are not cut there.
+    """
+    for name, module in transformer.named_modules():
+        if isinstance(module, torch.nn.Embedding) and re.search(r"(position\w*|wpe)$", name):
+            # RoBERTa counts from behind its padding token; OPT adds its offset itself.
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            return Positions(first, module.num_embeddings - first - getattr(module, "offset", 0))
+    tables = [b for name, b in transformer.named_buffers() if re.search(r"embed_positions$", name) and b.ndim == 2]
+    return Positions(0, min((len(table) for table in tables), default=None))

@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? ``python -m course_utils.models.check``
+"""Is this machine ready for the course? ``several-tokens check``
 
 Every line says [OK], [FAIL] with what to do, or [--] for something that the
 course can do without. Nothing is fetched or changed, and it also runs where the
@@ -7,8 +7,10 @@ packages are missing.
 
 import importlib.metadata
 import os
+import platform
 import re
 import sys
+import sysconfig
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,9 @@ from course_utils.models import store
 OK, FAIL, OPTIONAL = "OK", "FAIL", "--"
 
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+
+#: The version of PyTorch whose wheels :func:`check_platform` speaks of.
+TORCH = "2.13.0"
 
 #: Peak of what a lesson needs, in bytes.
 MEMORY_BYTES = 4_000_000_000
@@ -49,9 +54,61 @@ class Check:
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
     text = "Python " + ".".join(map(str, version))
-    if version < (3, 11):
-        return Check("Python", FAIL, text, "The course needs Python 3.11 or later: install it and run make lab again.")
+    if not (3, 11) <= version[:2] <= (3, 13):
+        remedy = "The course needs Python 3.11, 3.12 or 3.13: install one and run make lab PYTHON=python3.12, say."
+        return Check("Python", FAIL, text, remedy)
     return Check("Python", OK, text)
+
+
+def this_platform() -> tuple[str, str, str]:
+    """System, processor architecture of this Python, and version of what wheels depend on.
+
+    The architecture is the one that pip goes by: a Python for Intel on an ARM machine counts as Intel.
+    """
+    if sys.platform == "darwin":
+        return sys.platform, platform.machine(), platform.mac_ver()[0]
+    try:
+        version = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (AttributeError, ValueError, OSError):  # Windows has no confstr, musl no such value
+        version = ""
+    return sys.platform, sysconfig.get_platform().rpartition("-")[2], version
+
+
+def check_platform(system: str, machine: str, version: str) -> Check:
+    """Whether there is a PyTorch wheel for a platform, as :func:`this_platform` names it.
+
+    Args:
+        system: ``sys.platform``.
+        machine: architecture, as in ``arm64``, ``x86_64``, ``amd64``.
+        version: of macOS (``14.5``), or of the C library on Linux (``glibc 2.36``, empty for another one).
+    """
+    number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    machine = machine.lower()
+    if system == "darwin":
+        wrong = "an Intel Mac, or a Python for Intel" if machine == "x86_64" else ""
+        old = number and number < (14, 0) and number != (10, 16)  # an old Python reads every later version as 10.16
+        wrong = wrong or (f"macOS {version}, older than 14" if old else "")
+        remedy = "It needs macOS 14 on an Apple chip, and a Python for Apple chips."
+    elif system == "win32":
+        wrong = "" if machine == "amd64" else f"Windows with a Python for {machine}"
+        remedy = "It needs Windows on an Intel or AMD processor, and a 64-bit Python for it."
+    elif system == "linux":
+        wrong = "" if machine in ("x86_64", "aarch64") else f"Linux on {machine}"
+        old = not version.startswith("glibc") or number < (2, 28)
+        wrong = wrong or (f"Linux with {version or 'another C library than glibc'}" if old else "")
+        remedy = "It needs Linux on x86_64 or aarch64 with glibc 2.28 or later (Debian 10, Ubuntu 20.04, RHEL 8)."
+    else:
+        wrong, remedy = system, "It needs Linux, macOS or Windows."
+    if wrong:
+        remedy += " Another way: the course in a Linux container or virtual machine, or on another machine."
+        return Check("Python", FAIL, f"PyTorch {TORCH} has no package for this machine ({wrong})", remedy)
+    return Check("Python", OK, f"PyTorch {TORCH} has a package for {system} {machine}")
+
+
+def refuse_platform() -> None:
+    """Leave Python, saying why, where PyTorch cannot be installed; the set-up asks before it downloads anything."""
+    if (found := check_platform(*this_platform())).status == FAIL:
+        sys.exit(str(found))
 
 
 def pins(pyproject: Path = PYPROJECT) -> dict[str, str | None]:
@@ -94,12 +151,15 @@ def _check_package(name: str, wanted: str | None) -> Check:
 
 def check_models(cache: Path | None = None) -> list[Check]:
     """The default model must be there; the second one is fetched when a cell first asks for it."""
-    cache = cache or store.cache_folder()
+    try:
+        cache = cache or store.cache_folder()
+    except store.StoreError as error:
+        return [Check("model", FAIL, "there is no folder for the models", str(error))]
     default, *others = store.SOURCES
     if (wrong := store.damage(cache / default, store.SOURCES[default])) is None:
         checks = [Check("model", OK, f"{default} in {cache / default}")]
     else:
-        remedy = f"Run: {sys.executable} -m course_utils.models.store {default}"
+        remedy = f"Run: {sys.executable} -m course_utils fetch {default}"
         checks = [Check("model", FAIL, f"{default} in {cache / default}: {wrong}", remedy)]
     for name in others:
         if store.ready(name, cache):
@@ -112,7 +172,10 @@ def check_models(cache: Path | None = None) -> list[Check]:
 
 def check_disk(cache: Path | None = None, free: int | None = None) -> Check:
     """Room in the cache for the models that are not there yet."""
-    cache = cache or store.cache_folder()
+    try:
+        cache = cache or store.cache_folder()
+    except store.StoreError as error:
+        return Check("disk", OPTIONAL, "disk: no folder to look at", str(error))
     free = store.free_bytes(cache) if free is None else free
     missing = [source.disk_bytes for name, source in store.SOURCES.items() if not store.ready(name, cache)]
     needed = sum(missing) + SPARE_BYTES
@@ -155,6 +218,7 @@ def checks(cache: Path | None = None, pyproject: Path = PYPROJECT) -> list[Check
     """Everything, in the order in which it matters."""
     return [
         check_python(),
+        check_platform(*this_platform()),
         *check_packages(pyproject),
         *check_models(cache),
         check_disk(cache),
@@ -179,13 +243,3 @@ def report(brief: bool = False, found: list[Check] | None = None) -> bool:
     for check in failed if brief else found:
         print(check)
     return not failed
-
-
-def main(arguments: list[str]) -> int:
-    ready = report(brief="--brief" in arguments)
-    print("Ready for the course." if ready else "Not ready: see [FAIL] above.")
-    return 0 if ready else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

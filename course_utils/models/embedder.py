@@ -10,17 +10,20 @@ over batches.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from course_utils.models import registry
+from course_utils import gates
+from course_utils.models import folders, registry
 from course_utils.models.backbone import Backbone
 from course_utils.models.pooling import POOLINGS
+from course_utils.models.prompts import checked_instruction
 from course_utils.models.registry import EmbedderSpec
 
 #: Long enough for every text of the course; raise it for longer documents.
@@ -43,26 +46,36 @@ class Embedder:
     Attributes:
         spec: the registry entry.
         backbone: the language model, possibly shared with other embedders.
-        unembedding: the matrix ``E_g`` that decodes its embeddings, ``[V, d]``.
+
+    Raises:
+        FileNotFoundError: an adapter or an output layer that is not there.
+        ValueError: an adapter that does not fit, an output layer of another width, or none at all.
     """
 
     def __init__(self, spec: EmbedderSpec, backbone: Backbone, attach: bool = True):
         self.spec, self.backbone = spec, backbone
-        self.unembedding = backbone.unembedding
         self._attach = attach
+        self._output = None
         if not attach:  # in training the adapter is not a file yet: whatever is on the backbone is used
             return
-        missing = spec.missing_adapters()
-        if missing:
-            raise FileNotFoundError(
-                f"{spec.name} needs the adapter {', '.join(missing)}, which is not in {registry.ADAPTERS}. "
-                f"Train it (python -m course_utils.training.runs {missing[0]} --data FOLDER) or choose one of: "
-                f"{', '.join(registry.available())}"
-            )
-        if spec.output_layer and spec.output_layer != spec.backbone:
-            self.unembedding = Backbone(spec.output_layer, device=backbone.device).unembedding
+        if missing := spec.missing_adapters():
+            raise FileNotFoundError(_no_adapter(spec, missing))
+        if spec.output_layer:
+            self._output = _output_layer(spec, backbone)
         for adapter in spec.adapter_paths():
             backbone.attach(adapter)  # a damaged one is refused here rather than at the first text
+        _ = self.unembedding  # and so is a model that has none
+
+    @property
+    def unembedding(self) -> torch.Tensor:
+        """The matrix ``E_g`` that decodes its embeddings, ``[V, d]``.
+
+        That of the registry entry's ``output_layer`` if it names one; otherwise the backbone's, as the adapters
+        leave it.
+        """
+        if self._output is not None:
+            return self._output
+        return self.backbone.unembedding_with(self.spec.adapter_paths()) if self._attach else self.backbone.unembedding
 
     def __repr__(self) -> str:
         return f"Embedder({self.spec.name!r}, d={self.unembedding.shape[1]}, V={self.unembedding.shape[0]})"
@@ -87,10 +100,11 @@ class Embedder:
         Args:
             texts: one string per text; surrounding white space is dropped.
             instruction: what the embedding should be about, where the embedder takes one;
-                one for all texts, or one per text.
+                one for all texts, or one per text. None, an empty one and white space are none.
             role: ``"query"`` or ``"passage"`` for embedders that mark the two.
             batch_tokens: padded tokens per batch.
-            max_tokens: longer texts are cut (never the prompt), with a warning that counts them.
+            max_tokens: longer texts are cut (never the prompt), with a warning that counts them; so are texts
+                that are longer than a model with learned positions can take, whatever ``max_tokens`` is.
             padding_side: ``"right"`` or ``"left"``; only a test needs to change it.
             progress: show a progress bar; by default from 200 texts on.
 
@@ -98,10 +112,12 @@ class Embedder:
             float32 array ``[n_texts, d]``.
 
         Raises:
-            TypeError, ValueError: no list of strings, or an empty text (with its position).
+            TypeError, ValueError: no list of strings, an empty text, one of which the tokenizer makes nothing, or
+                one with a token that the model has no row for (with its position).
         """
+        batch_tokens = gates.whole(batch_tokens, "batch_tokens")
         encodings = self.prepare(texts, instruction, role, max_tokens)
-        result = np.empty((len(encodings), self.unembedding.shape[1]), dtype=np.float32)
+        result = np.empty((len(encodings), self.backbone.width), dtype=np.float32)
         show = len(encodings) >= 200 if progress is None else progress
         with (
             tqdm(total=len(encodings), desc=self.spec.name, disable=not show, leave=False) as bar,
@@ -122,19 +138,25 @@ class Embedder:
         max_tokens: int = MAX_TOKENS,
     ) -> list[Encoding]:
         """Wrap texts in the prompt and tokenise them. Arguments and errors as in :meth:`encode`."""
-        texts = _checked_texts(texts)
+        texts = [text.strip() for text in gates.texts(texts)]
         instructions = _one_each(instruction, len(texts))
+        limit = min(gates.whole(max_tokens, "max_tokens"), self.backbone.positions.count or max_tokens)
         wrapped = [self.spec.prompt.wrap(t, i, role) for t, i in zip(texts, instructions, strict=True)]
         encodings = self._tokenise(wrapped)
-        too_long = [i for i, e in enumerate(encodings) if len(e.ids) > max_tokens]
+        for i, encoding in enumerate(encodings):
+            if not any(encoding.pool):
+                raise ValueError(f"texts[{i}]: the tokenizer makes no token of {texts[i][:40]!r}; leave this text out")
+        too_long = [i for i, e in enumerate(encodings) if len(e.ids) > limit]
         for i in too_long:
-            encodings[i] = self._shortened(texts[i], instructions[i], role, max_tokens)
+            encodings[i] = self._shortened(f"texts[{i}]", texts[i], instructions[i], role, limit)
         if too_long:
+            remedy = "raise max_tokens to keep them whole" if limit == max_tokens else "the model has no more positions"
             warnings.warn(
-                f"{len(too_long)} of {len(texts)} texts were cut to {max_tokens} tokens "
-                f"(first at position {too_long[0]}); raise max_tokens to keep them whole",
+                f"{len(too_long)} of {len(texts)} texts were cut to {limit} tokens (first at position {too_long[0]}); "
+                f"{remedy}",
                 stacklevel=3,
             )
+        self._check_ids(encodings)
         return encodings
 
     def forward(
@@ -145,7 +167,7 @@ class Embedder:
         Returns ``[n, d]``, or with ``pooled=False`` every token's final state ``[n, longest, d]``.
         """
         ids, real, pool = _pad(encodings, padding_side, self.backbone.device)
-        positions = (real.cumsum(dim=1) - 1).clamp(min=0)
+        positions = (real.cumsum(dim=1) - 1).clamp(min=0) + self.backbone.positions.first
         with self._own_adapters():
             hidden = self.backbone.transformer(
                 input_ids=ids,
@@ -164,46 +186,83 @@ class Embedder:
     def _tokenise(self, wrapped: list[tuple[str, int, int]]) -> list[Encoding]:
         if not wrapped:
             return []
+        # Not verbose: it would warn of texts that are too long for the model, which are cut afterwards.
         out = self.tokenizer(
-            [full for full, _, _ in wrapped], return_offsets_mapping=True, return_special_tokens_mask=True
+            [full for full, _, _ in wrapped],
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            verbose=False,
         )
         everything = self.spec.prompt.pooled or self.spec.pooling == "last_token"
         encodings = []
         for i, (_, start, end) in enumerate(wrapped):
             inside = [
-                everything or (not special and a < end and b > start)
+                not special and a < end and b > start
                 for (a, b), special in zip(out["offset_mapping"][i], out["special_tokens_mask"][i], strict=True)
             ]
-            encodings.append(Encoding(out["input_ids"][i], inside))
+            pooled = [True] * len(inside) if everything and any(inside) else inside
+            encodings.append(Encoding(out["input_ids"][i], pooled))
         return encodings
 
-    def _shortened(self, text: str, instruction: str | None, role: str | None, max_tokens: int) -> Encoding:
+    def _check_ids(self, encodings: list[Encoding]) -> None:
+        """A tokenizer may know more tokens than the model has rows for."""
+        for i, encoding in enumerate(encodings):
+            if (largest := max(encoding.ids)) >= self.backbone.rows:
+                token = self.tokenizer.convert_ids_to_tokens(largest)
+                raise ValueError(
+                    f"texts[{i}] holds the token {token!r} (id {largest}), but {self.backbone.source} knows only the "
+                    f"ids below {self.backbone.rows}; take it out of the text, or give the model its own tokenizer"
+                )
+
+    def _shortened(self, place: str, text: str, instruction: str | None, role: str | None, max_tokens: int) -> Encoding:
         """Cut the text, not the prompt, so that everything fits into ``max_tokens``."""
         frame = len(self._tokenise([self.spec.prompt.wrap("a", instruction, role)])[0].ids)
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[
+            "offset_mapping"
+        ]
         for room in range(min(len(offsets), max_tokens - frame + 1), 0, -1):
             encoding = self._tokenise([self.spec.prompt.wrap(text[: offsets[room - 1][1]], instruction, role)])[0]
-            if len(encoding.ids) <= max_tokens:
+            if len(encoding.ids) <= max_tokens and any(encoding.pool):
                 return encoding
-        raise ValueError(f"max_tokens={max_tokens} leaves no room for the text: the prompt alone takes {frame - 1}")
+        raise ValueError(
+            f"{place}: max_tokens={max_tokens} leaves no room for the text: the prompt alone takes {frame - 1}; raise "
+            "max_tokens, or shorten the instruction"
+        )
 
 
-def load(name: str, *, backbone: Backbone | None = None, dtype: str = "float32", device: str | None = None, **changes):
+def load(
+    name: str | Path,
+    *,
+    backbone: Backbone | Path | str | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    **changes,
+) -> Embedder:
     """Load an embedder by registry name, hub id or local folder.
 
     Args:
         name: for instance ``"smol-eol"``; see :mod:`course_utils.models.registry`.
-        backbone: reuse this one instead of loading the weights again.
+        backbone: reuse this one instead of loading the weights again; or a folder or hub id to load instead of
+            the registry entry's.
         dtype: ``"float32"`` or ``"bfloat16"``.
         device: ``"cpu"``, ``"cuda"`` …; by default a GPU if there is one.
         changes: fields of the registry entry to change, e.g. ``pooling="mean"`` or
             ``adapters=("path/to/adapter",)``.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: as :func:`registry.get`, :class:`Backbone` and :class:`Embedder`.
     """
+    if isinstance(backbone, str | Path):
+        changes, backbone = {**changes, "backbone": backbone}, None
     spec = registry.get(name, **changes)
     if backbone is None:
         backbone = Backbone(spec.backbone, dtype=dtype, device=device, remote_code=spec.remote_code)
+    elif not isinstance(backbone, Backbone):
+        raise TypeError(f"backbone must be a Backbone, a folder or a hub id; got {type(backbone).__name__}")
     elif backbone.source != spec.backbone:
-        raise ValueError(f"{name} runs on {spec.backbone!r}; the given backbone is {backbone.source!r}")
+        raise ValueError(
+            f"{name} runs on {spec.backbone!r}; the given backbone is {backbone.source!r}: leave it out, or load that"
+        )
     return Embedder(spec, backbone)
 
 
@@ -211,7 +270,7 @@ def load_family(names: Sequence[str], dtype: str = "float32", device: str | None
     """Load several embedders; those with the same backbone share one copy of its weights."""
     backbones: dict[str, Backbone] = {}
     family = {}
-    for name in names:
+    for name in gates.listed(names, "names"):
         source = registry.get(name).backbone
         if source not in backbones:
             backbones[source] = Backbone(source, dtype=dtype, device=device)
@@ -219,24 +278,36 @@ def load_family(names: Sequence[str], dtype: str = "float32", device: str | None
     return family
 
 
-def _checked_texts(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise TypeError("texts must be a list of strings; got a single string: write [text]")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{i}] is {type(text).__name__}, not a string: {text!r}")
-        if not text.strip():
-            raise ValueError(f"texts[{i}] is empty; remove it or give it content")
-    return [text.strip() for text in texts]
+def _no_adapter(spec: EmbedderSpec, missing: list[str]) -> str:
+    here = next((name for name in missing if folders.is_folder(Path(name))), None)
+    return (
+        f"{spec.name} needs the adapter {', '.join(missing)}, which is not in {registry.ADAPTERS}. "
+        + (f"For the folder of that name here write './{here}'. " if here else "")
+        + f"Train it (several-tokens train {missing[0]} --data FOLDER) or choose one of: "
+        f"{', '.join(registry.available())}"
+    )
 
 
-def _one_each(instruction: str | Sequence[str | None] | None, n: int) -> list[str | None]:
+def _output_layer(spec: EmbedderSpec, backbone: Backbone) -> torch.Tensor:
+    """The unembedding matrix of the model that the registry entry names for it."""
+    if spec.output_layer == spec.backbone:
+        return backbone.unembedding
+    weight = Backbone(spec.output_layer, device=backbone.device).unembedding
+    if weight.shape[1] != backbone.width:
+        raise ValueError(
+            f"{spec.name}: the output layer of {spec.output_layer} decodes embeddings of {weight.shape[1]} values; "
+            f"those of {spec.backbone} have {backbone.width}. Name the model that it was trained from"
+        )
+    return weight
+
+
+def _one_each(instruction: str | Iterable[str | None] | None, n: int) -> list[str | None]:
     if instruction is None or isinstance(instruction, str):
-        return [instruction] * n
-    if len(instruction) != n:
-        raise ValueError(f"{len(instruction)} instructions for {n} texts: give one, or one per text")
-    return list(instruction)
+        return [checked_instruction(instruction)] * n
+    instructions = gates.listed(instruction, "instruction")
+    if len(instructions) != n:
+        raise ValueError(f"{len(instructions)} instructions for {n} texts: give one, or one per text")
+    return [checked_instruction(each, f"instruction[{i}]") for i, each in enumerate(instructions)]
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

@@ -63,6 +63,28 @@ class Wheel:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
+#: The project's top folder, from which relative places count.
+TOP = Path(__file__).resolve().parents[2]
+
+
+def chosen_folder(variable: str) -> Path | None:
+    """The folder that an environment variable names, as an absolute path; None where it is unset or empty.
+
+    A relative one counts from the project's top folder, so that a lesson (which runs in ``notebooks/``) and a
+    command (which runs anywhere) mean the same.
+
+    Raises:
+        StoreError: it begins with ``~`` and nobody's home folder is known.
+    """
+    chosen = os.environ.get(variable, "").strip()
+    if not chosen:
+        return None
+    try:
+        return TOP / Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{variable}={chosen}: {error} Set {variable} to a path in full.") from None
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with open(path, "rb") as file:
@@ -102,10 +124,10 @@ def fetch(wheels: Iterable[Wheel], folder: Path) -> list[Path]:
 
 
 def _copied_by_hand(wheel: Wheel) -> Path | None:
-    by_hand = os.environ.get("COURSE_WHEELS")
-    if not by_hand:
+    by_hand = chosen_folder("COURSE_WHEELS")
+    if by_hand is None:
         return None
-    path = Path(by_hand).expanduser() / wheel.filename
+    path = by_hand / wheel.filename
     if not path.exists():
         return None
     check(path, wheel.size, wheel.sha256)

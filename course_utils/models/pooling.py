@@ -11,9 +11,13 @@ mask, not along the columns, so padding on the left or on the right gives the
 same embedding.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the registry, which is data, reads the names of the poolings without PyTorch
+    import torch
 
 
 def mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -34,6 +38,8 @@ def weighted_mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def last_token(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Hidden state of the last pooled token, whichever side the padding is on."""
+    import torch
+
     mask = _checked(hidden, mask)
     last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(dim=1)
     return hidden[torch.arange(len(hidden), device=hidden.device), last]

@@ -7,6 +7,10 @@ between embedders; a :class:`Prompt` holds it as data.
 
 from dataclasses import dataclass, field
 
+from course_utils import gates
+
+_PLACE = "{instruction}"
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -15,7 +19,8 @@ class Prompt:
     Attributes:
         prefix, suffix: written before and after the text when no instruction is given.
         instructed: the prefix when an instruction is given; contains ``{instruction}``.
-            ``None`` means the embedder takes no instruction.
+            ``None`` means the embedder takes no instruction. Where the instruction is the prefix's end, a space
+            keeps it from the text, unless it ends in white space itself.
         roles: ``{"query": (prefix, suffix), "passage": (prefix, suffix)}`` for embedders
             that mark the two sides of a search differently.
         pooled: whether the prompt's own tokens take part in mean pooling.
@@ -27,20 +32,43 @@ class Prompt:
     roles: dict[str, tuple[str, str]] = field(default_factory=dict)
     pooled: bool = False
 
+    def __post_init__(self):
+        if self.instructed is not None and _PLACE not in self.instructed:
+            raise ValueError(f"instructed must contain {_PLACE}, where the instruction goes; got {self.instructed!r}")
+
     def wrap(self, text: str, instruction: str | None = None, role: str | None = None) -> tuple[str, int, int]:
         """Return the full string and the start and end of ``text`` within it.
 
+        An instruction that is empty or white space is none.
+
         Raises:
+            TypeError: an instruction that is no string.
             ValueError: an instruction for an embedder that takes none, or an unknown role.
         """
-        if role not in (None, "query", "passage"):
-            raise ValueError(f"role must be None, 'query' or 'passage'; got {role!r}")
+        if not (role is None or isinstance(role, str) and role in ("query", "passage")):
+            raise ValueError(f"role must be None, 'query' or 'passage'; got {role!r}: give one for all texts")
         prefix, suffix = self.roles.get(role, (self.prefix, self.suffix))
-        if instruction is not None:
+        if (instruction := checked_instruction(instruction)) is not None:
             if self.instructed is None:
-                raise ValueError(f"this embedder takes no instruction; got {instruction!r}")
-            prefix = self.instructed.format(instruction=instruction)
+                raise ValueError(f"this embedder takes no instruction; got {instruction!r}: leave it out")
+            if self.instructed.endswith(_PLACE) and not instruction[-1].isspace():
+                instruction += " "
+            prefix = self.instructed.replace(_PLACE, instruction)
         return prefix + text + suffix, len(prefix), len(prefix) + len(text)
+
+
+def checked_instruction(instruction: str | None, place: str = "instruction") -> str | None:
+    """An instruction in composed Unicode; None where it is None, empty or white space.
+
+    Raises:
+        TypeError: something else than a string, such as the NaN that a table holds for nothing.
+        ValueError: half a character.
+    """
+    if instruction is None:
+        return None
+    if not isinstance(instruction, str):
+        raise TypeError(f"{place} is {type(instruction).__name__}, not a string: {instruction!r}; write None for none")
+    return gates.unicode_text(instruction, place) if instruction.strip() else None
 
 
 NO_PROMPT = Prompt()

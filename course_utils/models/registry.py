@@ -5,10 +5,10 @@ around the text, which tokens may see which, how to pool, and whose output
 layer decodes the result. Changing one name in a notebook changes the model.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from course_utils.models import prompts
+from course_utils.models import folders, prompts
 from course_utils.models.pooling import POOLINGS
 from course_utils.models.prompts import NO_PROMPT, Prompt
 
@@ -25,7 +25,7 @@ class EmbedderSpec:
 
     Attributes:
         name: its name in the registry.
-        backbone: a stored backbone's name, a hub id, or a local folder.
+        backbone: a stored backbone's name, a hub id, or a local folder; a path is kept as an absolute one.
         pooling: key of :data:`course_utils.models.pooling.POOLINGS`.
         prompt: what is written around the text.
         adapters: LoRA adapters put on the backbone, in order: names of folders below
@@ -53,12 +53,22 @@ class EmbedderSpec:
     note: str = ""
 
     def __post_init__(self):
-        if self.pooling not in POOLINGS:
+        if not isinstance(self.pooling, str) or self.pooling not in POOLINGS:
             raise ValueError(f"{self.name}: unknown pooling {self.pooling!r}; choose from {sorted(POOLINGS)}")
+        if not isinstance(self.prompt, Prompt):
+            raise TypeError(f"{self.name}: prompt must be a Prompt of course_utils.models.prompts; got {self.prompt!r}")
         if isinstance(self.adapters, str | Path):
             raise ValueError(f"{self.name}: adapters is a tuple; write adapters=({str(self.adapters)!r},)")
-        folders = (str(a.absolute()) if isinstance(a, Path) else a for a in self.adapters)
-        object.__setattr__(self, "adapters", tuple(folders))
+        if not isinstance(self.adapters, tuple | list):
+            raise TypeError(f"{self.name}: adapters must be a tuple of names and folders; got {self.adapters!r}")
+        named = tuple(folders.place(a, f"{self.name}: adapters[{i}]") for i, a in enumerate(self.adapters))
+        if len(set(named)) < len(named):
+            raise ValueError(f"{self.name}: an adapter stands twice in {named} and would be added twice; name it once")
+        object.__setattr__(self, "adapters", named)
+        object.__setattr__(self, "backbone", folders.place(self.backbone, f"{self.name}: backbone"))
+        if self.output_layer is not None:
+            layer = folders.place(self.output_layer, f"{self.name}: output_layer")
+            object.__setattr__(self, "output_layer", layer)
 
     def adapter_paths(self) -> list[Path | str]:
         """Folders of the shipped adapters, hub ids as they are."""
@@ -66,7 +76,11 @@ class EmbedderSpec:
 
     def missing_adapters(self) -> list[str]:
         """Shipped adapters that this entry needs and ``data/adapters`` does not hold."""
-        return [a for a in self.adapters if _is_shipped_name(a) and not (ADAPTERS / a / "adapter_config.json").exists()]
+        return [a for a in self.adapters if _is_shipped_name(a) and not _is_there(a)]
+
+
+def _is_there(adapter: str) -> bool:
+    return folders.is_file(ADAPTERS / adapter / "adapter_config.json")
 
 
 def _is_shipped_name(adapter: str) -> bool:
@@ -178,7 +192,7 @@ _VARIANTS = [
 ]
 
 _NEO, _OPT, _MISTRAL = "EleutherAI/gpt-neo-1.3B", "facebook/opt-1.3b", "mistralai/Mistral-7B-Instruct-v0.2"
-_LLAMA = "llama-7b"  # LLaMA-1 is gated: give the folder of your own copy as the backbone
+_LLAMA = "llama-7b"  # LLaMA-1 is gated: give the folder of your own copy, load("LLaMA", backbone=FOLDER)
 _MNTP = "McGill-NLP/LLM2Vec-Mistral-7B-Instruct-v2-mntp"
 
 _PAPER = [
@@ -246,7 +260,7 @@ _ENTRIES = {spec.name: spec for spec in _ORIGINS + _POCKET + _VARIANTS + _PAPER}
 
 #: Names of the eight pocket embedders, in the order of the paper's eight.
 POCKET = tuple(spec.name for spec in _POCKET)
-#: Names of pocket embedders with one ingredient of their training changed, for comparison (lesson 05).
+#: Names of pocket embedders with one ingredient of their training changed (lesson 05); they ship as logs only.
 VARIANTS = tuple(spec.name for spec in _VARIANTS)
 #: Names of the untrained origins of the pocket embedders.
 ORIGINS = ("smollm2", "gemma3")
@@ -255,20 +269,29 @@ PAPER = tuple(spec.name for spec in _PAPER if spec.origin)
 PAPER_ORIGINS = tuple(spec.name for spec in _PAPER if not spec.origin)
 
 
-def get(name: str, **changes) -> EmbedderSpec:
+def get(name: str | Path, **changes) -> EmbedderSpec:
     """Return the entry called ``name``, with ``changes`` to its fields.
 
     A hub id (``owner/name``) or a local folder that is no entry becomes a plain
     spec: mean pooling, no prompt, unless ``changes`` says otherwise.
 
     Raises:
-        ValueError: no entry, hub id or folder of that name; the message lists the names.
+        TypeError: ``name`` or an entry of ``changes`` is of another kind.
+        ValueError: no entry, hub id or folder of that name, or an unknown field; the message lists what there is.
+        FileNotFoundError: a path at which there is no folder.
     """
-    if name in _ENTRIES:
+    known = [field.name for field in fields(EmbedderSpec)]
+    for key in changes:
+        if key not in known:
+            raise ValueError(f"an embedder has no field {key!r}; choose from {', '.join(known)}")
+    if isinstance(name, str) and name in _ENTRIES:
         return replace(_ENTRIES[name], **changes)
-    if "/" in name or Path(name).is_dir():
-        return EmbedderSpec(**{"name": name, "backbone": name, **changes})
-    raise ValueError(f"no embedder called {name!r}. Known names: {', '.join(_ENTRIES)}; or give owner/name or a folder")
+    text = folders.place(name, "embedder")
+    if "/" not in text and "\\" not in text and not folders.is_folder(Path(text)):
+        raise ValueError(f"no embedder called {text!r}. Known names: {', '.join(_ENTRIES)}; or give owner/name or a "
+                         "folder")  # fmt: skip
+    folders.located(text, "embedder")
+    return EmbedderSpec(**{"name": text, "backbone": text, **changes})
 
 
 def available(names: tuple[str, ...] = POCKET) -> list[str]:

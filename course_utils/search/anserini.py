@@ -4,8 +4,7 @@ Pyserini, which wraps it, reads them too. :mod:`course_utils.search.engines` put
 """
 
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +14,6 @@ from scipy.sparse import csr_array
 from course_utils import gates
 from course_utils.search import sparse
 
-#: The largest weight that float32 holds.
-_LARGEST = float(np.finfo(np.float32).max)
-
-
 # --- Names of tokens ------------------------------------------------------------------------------
 
 
@@ -26,7 +21,7 @@ def token_strings(tokenizer, vocabulary_size: int, classes: np.ndarray | None = 
     """A distinct string without white space for every column, C strings.
 
     It is the tokenizer's own spelling of the token (``Ġgame``, ``▁game``, ``<0x0A>``): decoded text would not do,
-    because pieces of a character all decode to the same replacement sign. White space and backslashes are
+    because pieces of a character all decode to the same replacement sign. White space, NUL and backslashes are
     written as ``\\uXXXX``, since engines cut at white space; a row that belongs to no token is ``<unused-ID>``.
 
     Args:
@@ -44,12 +39,11 @@ def token_strings(tokenizer, vocabulary_size: int, classes: np.ndarray | None = 
     if classes is not None:
         _, first = np.unique(classes, return_index=True)
         names = [names[i] for i in first]
-    _check_names(names)
-    return names
+    return _checked_names(names)
 
 
 def _one_word(token: str) -> str:
-    return "".join(f"\\u{ord(c):04x}" if c.isspace() or c == "\\" else c for c in token)
+    return "".join(f"\\u{ord(c):04x}" if c.isspace() or c in "\\\0" else c for c in token)
 
 
 # --- Anserini -------------------------------------------------------------------------------------
@@ -68,8 +62,7 @@ def quantise(documents: csr_array, levels: int = 255) -> tuple[csr_array, float]
     Raises:
         ValueError: ``levels < 1``, or a weight that is negative or not finite.
     """
-    if levels < 1:
-        raise ValueError(f"levels must be at least 1; got {levels}")
+    levels = gates.whole(levels, "levels", 1, 2**24, "levels that a float32 tells apart")
     documents = sparse.checked(documents, "documents", positive=True)
     scale = float(documents.data.max()) / levels if documents.nnz else 1.0
     whole = np.rint(documents.data / scale).astype(np.int32)
@@ -100,20 +93,19 @@ def write_anserini(
 
     Raises:
         ValueError: lengths that do not fit, an id or a name that occurs twice, a weight that is negative or not finite.
+        TypeError: ids, names or contents that are no list of strings.
+        FileNotFoundError: no such folder.
     """
     documents = sparse.checked(documents, "documents", positive=True)
-    gates.identifiers(ids, documents.shape[0])
-    _check_names(tokens, documents.shape[1])
-    if contents is not None and len(contents) != len(ids):
+    ids = gates.identifiers(ids, documents.shape[0])
+    tokens = _checked_names(tokens, documents.shape[1])
+    contents = [""] * len(ids) if contents is None else gates.texts(contents, "contents", empty=True)
+    if len(contents) != len(ids):
         raise ValueError(f"{len(contents)} contents for {len(ids)} documents; give one each, or none at all")
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        for row, (columns, weights) in enumerate(sparse.rows(documents)):
+    with gates.replacing(path) as file:
+        for key, text, (columns, weights) in zip(ids, contents, sparse.rows(documents), strict=True):
             vector = {tokens[c]: _number(w) for c, w in zip(columns, weights, strict=True)}
-            text = "" if contents is None else contents[row]
-            file.write(json.dumps({"id": ids[row], "contents": text, "vector": vector}, ensure_ascii=False) + "\n")
-    os.replace(partial, path)
+            file.write(json.dumps({"id": key, "contents": text, "vector": vector}, ensure_ascii=False) + "\n")
 
 
 class Collection(NamedTuple):
@@ -136,11 +128,11 @@ def read_anserini(path: Path | str, tokens: Sequence[str]) -> Collection:
         ValueError: a line that is not of the form, an id that occurs twice, a token that no column has, a weight
             that is not a finite number from 0 on; names file and line.
     """
-    _check_names(tokens)
+    tokens = _checked_names(tokens)
     column = {token: c for c, token in enumerate(tokens)}
     ids, contents, columns, weights, ends = {}, [], [], [], [0]
-    for place, row in _json_lines(Path(path)):
-        key, text, vector = _parsed(row, place)
+    for place, line in gates.lines(path):
+        key, text, vector = _parsed(gates.json_value(line, place), place)
         if key in ids:
             raise ValueError(f"{place}: the id {key!r} occurs a second time")
         unknown = next((token for token in vector if token not in column), None)
@@ -158,33 +150,6 @@ def read_anserini(path: Path | str, tokens: Sequence[str]) -> Collection:
     return Collection(list(ids), documents, contents)
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, object]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked for it in {Path.cwd()})")
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            place = f"{path}, line {number}"
-            try:
-                yield place, json.loads(line.decode("utf-8"), object_pairs_hook=_no_key_twice)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ValueError(f"{place} is not valid JSON ({error}): {line[:80]!r}") from None
-            except _Twice as error:
-                raise ValueError(f"{place}: the key {error.args[0]!r} occurs twice in one object") from None
-
-
-class _Twice(Exception):
-    """A key that an object of JSON holds twice; Python would silently keep the last value."""
-
-
-def _no_key_twice(pairs: Sequence[tuple[str, object]]) -> dict:
-    result = {}
-    for key, value in pairs:
-        if key in result:
-            raise _Twice(key)
-        result[key] = value
-    return result
-
-
 def _parsed(row: object, place: str) -> tuple[str, str, dict[str, float]]:
     """Id, text and vector of one line; other keys are ignored, as Anserini ignores them."""
     if not isinstance(row, dict):
@@ -193,17 +158,15 @@ def _parsed(row: object, place: str) -> tuple[str, str, dict[str, float]]:
     if missing:
         raise ValueError(f"{place} lacks {missing[0]!r}; it has {', '.join(map(repr, row)) or 'no key'}")
     key, text, vector = row["id"], row.get("contents", ""), row["vector"]
-    if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
-        raise ValueError(f"{place}: an id is a string or a whole number; got {key!r}")
     if not isinstance(text, str):
         raise ValueError(f"{place}: contents must be a text; got {text!r}")
     if not isinstance(vector, dict):
         raise ValueError(f"{place}: vector must map tokens to weights; got {str(vector)[:80]!r}")
     for token, weight in vector.items():
         number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if not number or not 0 <= weight <= _LARGEST:
+        if not number or not 0 <= weight <= gates.LARGEST:
             raise ValueError(f"{place}: the weight of {token!r} must be a finite number from 0 on; got {weight!r}")
-    return str(key), text, vector
+    return gates.identifier(key, f"{place}, 'id'"), text, vector
 
 
 def _number(weight: np.number) -> int | float:
@@ -211,12 +174,9 @@ def _number(weight: np.number) -> int | float:
     return int(weight) if np.issubdtype(type(weight), np.integer) else float(str(weight))
 
 
-def _check_names(names: Sequence[str], n: int | None = None) -> None:
-    if n is not None and len(names) != n:
-        raise ValueError(f"{len(names)} names of tokens for {n} columns")
-    columns: dict[str, int] = {}
+def _checked_names(names: Sequence[str], n: int | None = None) -> list[str]:
+    names = gates.identifiers(names, n, "tokens")
     for c, name in enumerate(names):
-        if not name or any(character.isspace() for character in name):
-            raise ValueError(f"column {c} is called {name!r}; a name must not be empty or hold white space")
-        if columns.setdefault(name, c) != c:
-            raise ValueError(f"columns {columns[name]} and {c} are both called {name!r}; names must differ")
+        if any(character.isspace() for character in name):
+            raise ValueError(f"tokens[{c}] is {name!r}: a token's name must not hold white space; see token_strings")
+    return names

@@ -23,6 +23,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csc_array, csr_array
 
+from course_utils import gates
+
 #: A posting is a document's number (int32) and its weight (float32); a dense number is a float32.
 POSTING_BYTES, DENSE_BYTES = 8, 4
 #: Numbers of documents of :func:`measure_search`.
@@ -200,7 +202,7 @@ def read_postings(index: csr_array, tokens: Sequence[int], weights: Sequence[flo
     tokens with ``scores[documents] += weight * weights`` does the same, but needs a temporary array for each step.
 
     Args:
-        index: ``[C, n_docs]``, from :func:`course_utils.search.sparse.inverted_index`; row t holds the postings of token t.
+        index: ``[C, n_docs]``, from :func:`course_utils.search.sparse.inverted_index`; row t: the postings of token t.
         tokens, weights: the query's tokens and their weights.
     """
     postings = index[np.asarray(tokens, dtype=np.int64)]
@@ -221,8 +223,7 @@ def best(scores: np.ndarray, k: int = 10, above: float = -np.inf) -> np.ndarray:
     Raises:
         ValueError: ``k < 1``.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
+    k = gates.whole(k, "k")
     bound = above
     if len(scores) > k * _BLOCK:
         maxima = np.maximum.reduceat(scores, np.arange(0, len(scores), _BLOCK))

@@ -16,7 +16,7 @@ Documents and queries are rows of a ``scipy.sparse.csr_array`` with C columns, a
 best first. Documents that share no token with a query are not in its run.
 """
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,10 +33,10 @@ from course_utils.search import sparse
 BATCH = 256
 #: Collection and vector as Qdrant knows them.
 COLLECTION, VECTOR = "documents", "aligned_tokens"
+#: A server without its scheme: a name, an address, or an IPv6 address in brackets, and its port.
+_HOST_AND_PORT = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}/?", re.ASCII)
 #: Columns that Seismic numbers in 16 bits; larger vocabularies take its variant with wider numbers.
 _SEISMIC_COLUMNS = 2**16 - 1
-#: The largest weight that float32 holds.
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 # --- Qdrant ---------------------------------------------------------------------------------------
@@ -48,18 +48,36 @@ def qdrant_client(location: str | Path = ":memory:", **options):
     The embedded mode compares a query with every point in plain Python: the same results as the server's, for
     trying out, not for speed. ``options`` go to ``qdrant_client.QdrantClient``, for instance ``api_key=``.
 
+    Args:
+        location: ``":memory:"``; a server's address, ``HOST:PORT`` or a URL; or a folder (``~`` is expanded).
+
     Raises:
         ModuleNotFoundError: the package is missing; the message says how to install it.
+        TypeError, ValueError, FileNotFoundError: no address and no folder, or another client holds the folder.
     """
     _require("qdrant_client", "qdrant-client", "'.'")
     from qdrant_client import QdrantClient
 
-    text = str(location)
-    if text == ":memory:":
-        return QdrantClient(text, **options)
-    if text.startswith(("http://", "https://")):
+    if location == ":memory:":
+        return QdrantClient(location, **options)
+    folder, text = gates.expanded(location, "location"), str(location).strip()
+    if text.lower().startswith(("http://", "https://")):
         return QdrantClient(url=text, **options)
-    return QdrantClient(path=text, **options)
+    if "://" in text:
+        raise ValueError(f"location {text!r}: a server is asked by http:// or https://")
+    if isinstance(location, str) and _HOST_AND_PORT.fullmatch(text):
+        return QdrantClient(url=f"http://{text}", **options)
+    if gates.is_file(folder):
+        raise FileNotFoundError(f"{folder} is a file, not a folder; give the name of a folder")
+    try:
+        return QdrantClient(path=str(folder), **options)
+    except RuntimeError as error:
+        if "already accessed" not in str(error):
+            raise
+        raise ValueError(
+            f"{folder} is held by another client, of this notebook or of another whose kernel still runs: call its "
+            "close(), restart that kernel, or choose another folder"
+        ) from error
 
 
 def qdrant_index(
@@ -88,7 +106,7 @@ def qdrant_index(
     from qdrant_client import models
 
     documents = sparse.checked(documents, "documents")
-    gates.identifiers(ids, documents.shape[0])
+    ids = gates.identifiers(ids, documents.shape[0])
     if client.collection_exists(collection):
         if not replace:
             raise ValueError(f"there is a collection {collection!r} already; choose another name or say replace=True")
@@ -122,7 +140,7 @@ def qdrant_search(
     from qdrant_client import models
 
     queries = sparse.checked(queries, "queries")
-    _check_search(queries, query_ids, k)
+    query_ids = _checked_ids(queries, query_ids, k)
     if not client.collection_exists(collection):
         raise ValueError(f"there is no collection {collection!r}; index the documents first")
     asked = [(q, columns, weights) for q, (columns, weights) in enumerate(sparse.rows(queries)) if len(columns)]
@@ -167,7 +185,7 @@ def seismic_index(documents: csr_array, ids: Sequence[str], **options):
     import seismic
 
     documents = sparse.checked(documents, "documents", positive=True)
-    gates.identifiers(ids, documents.shape[0])
+    ids = gates.identifiers(ids, documents.shape[0])
     large = documents.shape[1] > _SEISMIC_COLUMNS
     dataset = seismic.SeismicDatasetLV() if large else seismic.SeismicDataset()
     for key, (columns, weights) in zip(ids, sparse.rows(documents), strict=True):
@@ -198,7 +216,7 @@ def seismic_search(
     import seismic
 
     queries = sparse.checked(queries, "queries")
-    _check_search(queries, query_ids, k)
+    query_ids = _checked_ids(queries, query_ids, k)
     found: dict[str, dict[str, float]] = {}
     for query, (columns, weights) in zip(query_ids, sparse.rows(queries), strict=True):
         found[query] = {}
@@ -234,10 +252,12 @@ def agreement(run: Run, expected: Run, k: int = 10) -> Agreement:
     Raises:
         ValueError: other queries in one of the two, no query, or ``k < 1``.
     """
+    if not isinstance(run, Mapping) or not isinstance(expected, Mapping):
+        kinds = " and ".join(type(r).__name__ for r in (run, expected))
+        raise TypeError(f"a run maps query ids to the scores of documents; got {kinds}")
     if run.keys() != expected.keys() or not run:
         raise ValueError(f"the runs hold {len(run)} and {len(expected)} queries; they must be the same, at least one")
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
+    k = gates.whole(k, "k")
     shares, errors = [], [0.0]
     for query, wanted in expected.items():
         wanted, got = _best_first(wanted), _best_first(run[query])
@@ -262,10 +282,9 @@ def _best_first(scores: Mapping[str, float]) -> dict[str, float]:
 # --- Checks ---------------------------------------------------------------------------------------
 
 
-def _check_search(queries: csr_array, query_ids: Sequence[str], k: int) -> None:
-    gates.identifiers(query_ids, queries.shape[0], "query_ids")
-    if not k >= 1 or not math.isfinite(k):
-        raise ValueError(f"k must be at least 1; got {k}")
+def _checked_ids(queries: csr_array, query_ids: Sequence[str], k: int) -> list[str]:
+    gates.whole(k, "k")
+    return gates.identifiers(query_ids, queries.shape[0], "query_ids")
 
 
 def _require(module: str, package: str, what: str) -> None:

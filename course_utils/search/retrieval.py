@@ -3,15 +3,13 @@
 A :class:`Workbench` holds one collection as one embedder sees it. Its methods return scores
 ``[n_queries, n_docs]``, and :meth:`Workbench.judge` turns scores into one number per query.
 
-    python -m course_utils.search.retrieval --beir FOLDER --title NAME smol-sgpt-qa smol-grit
+    several-tokens search --beir FOLDER --title NAME smol-sgpt-qa smol-grit
 
 encodes a collection in BEIR layout (in the cache, resumable), chooses a setting on one half of its queries, scores all
 systems on the other half, and writes the rows into ``data/retrieval_results.json`` with what they were made from.
 """
 
-import argparse
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -20,16 +18,18 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from course_utils import gates
 from course_utils.measures import alignment, evaluation, spectrum
 from course_utils.measures.evaluation import Interval
+from course_utils.measures.lexical import BM25
+from course_utils.models import registry
 from course_utils.search import sparse
-from course_utils.search.lexical import BM25
-from course_utils.shipped import retrieval_arrays
-from course_utils.shipped.retrieval_arrays import Embedded
+from course_utils.shipped import collections
+from course_utils.shipped.collections import Embedded
 from course_utils.texts.datasets import Retrieval
 from course_utils.texts.readers import retrieval
 
-#: Where the command line writes.
+#: Where ``several-tokens search`` writes.
 RESULTS = Path(__file__).resolve().parents[2] / "data" / "retrieval_results.json"
 #: The grid of K and M among which is chosen.
 KS, MS = (32, 64, 128, 256, 512, 1000, 2000), (0, 5, 10, 25, 50, 100)
@@ -73,12 +73,16 @@ class Workbench:
         embedded: their embeddings, in the order of the collection.
         unembedding: ``E_g``, ``[V, d]``.
         tokenizer: the embedder's.
+        ignore_identical_ids: judge without the document whose id is the query's, see
+            :func:`course_utils.measures.evaluation.rank`.
 
     Attributes:
         direction: ``u_1`` of the documents' embeddings.
     """
 
-    def __init__(self, collection: Retrieval, embedded: Embedded, unembedding, tokenizer):
+    def __init__(
+        self, collection: Retrieval, embedded: Embedded, unembedding, tokenizer, *, ignore_identical_ids: bool = False
+    ):
         sizes = (len(collection.corpus), len(collection.queries))
         if (len(embedded.documents), len(embedded.queries)) != sizes:
             raise ValueError(
@@ -86,6 +90,7 @@ class Workbench:
                 f"{len(embedded.documents)} and {len(embedded.queries)}"
             )
         self.collection, self.embedded, self.tokenizer = collection, embedded, tokenizer
+        self.ignore_identical_ids = ignore_identical_ids
         self.unembedding = unembedding.detach().float() if hasattr(unembedding, "detach") else unembedding
         self.query_ids, self.document_ids = list(collection.queries), list(collection.corpus)
         self.query_texts, self.document_texts = list(collection.queries.values()), list(collection.corpus.values())
@@ -197,7 +202,8 @@ class Workbench:
         """One number for each of the queries ``rows`` (default: all), float64."""
         rows = range(len(self.query_ids)) if rows is None else rows
         ids = [self.query_ids[i] for i in rows]
-        run = evaluation.rank(scores[list(rows)], ids, self.document_ids, k=100)
+        ignore = {"ignore_identical_ids": self.ignore_identical_ids}
+        run = evaluation.rank(scores[list(rows)], ids, self.document_ids, k=100, **ignore)
         per_query = evaluation.retrieval_scores(run, {i: self.collection.qrels[i] for i in ids}, [measure])[measure]
         return np.array([per_query[i] for i in ids if i in per_query])
 
@@ -277,7 +283,7 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> Interval:
     return evaluation.bootstrap_rows(part, whole, statistic=lambda a, b: a.mean() / b.mean())
 
 
-# --- The command line -----------------------------------------------------------------------------
+# --- Results on any collection --------------------------------------------------------------------
 
 
 def report(bench: Workbench, setting: Setting, rows: Sequence[int]) -> dict[str, list[float]]:
@@ -285,13 +291,16 @@ def report(bench: Workbench, setting: Setting, rows: Sequence[int]) -> dict[str,
     return {name: bench.judge(s, rows).round(4).tolist() for name, s in systems(bench, setting).items()}
 
 
-def measure(collection: Retrieval, name: str, dtype: str) -> dict:
-    """Choose a setting on one half of a collection's queries, score all systems on the other half."""
+def measure(collection: Retrieval, name: str, dtype: str, **options: bool) -> dict:
+    """Choose a setting on one half of a collection's queries, score all systems on the other half.
+
+    ``options`` are those of :class:`Workbench`.
+    """
     from course_utils.models.embedder import Backbone
 
-    embedded = retrieval_arrays.encode(name, collection, dtype)
-    backbone = Backbone(retrieval_arrays.registry.get(name).backbone)
-    bench = Workbench(collection, embedded, backbone.unembedding, backbone.tokenizer)
+    embedded = collections.encode(name, collection, dtype)
+    backbone = Backbone(registry.get(name).backbone)
+    bench = Workbench(collection, embedded, backbone.unembedding, backbone.tokenizer, **options)
     tune, held_out = bench.halves()
     k, m = cheapest(grid(bench, Setting(), tune))
     setting = Setting(k=k, m=m)
@@ -300,23 +309,24 @@ def measure(collection: Retrieval, name: str, dtype: str) -> dict:
         "documents": len(collection.corpus),
         "queries": len(held_out),
         "setting": asdict(setting),
-        "made_from": retrieval_arrays.source(name, collection, dtype),
+        "made_from": collections.source(name, collection, dtype),
         "nDCG@10": report(bench, setting, held_out),
+        **{name: value for name, value in options.items() if value},
     }
 
 
 def results(path: Path | None = None) -> list[dict]:
-    """The rows that the command line has written, one per collection and embedder; none if there is no file."""
+    """The rows that ``several-tokens search`` has written, one per collection and embedder; none without a file."""
     path = path or RESULTS
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return gates.json_value(gates.read_text(path), str(path)) if path.exists() else []
 
 
 def is_current(row: Mapping) -> bool:
     """Whether a row was made with today's backbone and adapter; its collection need not be at hand."""
     name, made_from = row["embedder"], row["made_from"]
-    if not retrieval_arrays.registry.available((name,)):
+    if not registry.available((name,)):
         return False
-    today = retrieval_arrays.source(name, Retrieval({}, {}, {}), made_from["dtype"])
+    today = collections.source(name, Retrieval({}, {}, {}), made_from["dtype"])
     return {**today, "collection": made_from["collection"]} == made_from
 
 
@@ -324,27 +334,33 @@ def add_result(row: dict, path: Path | None = None) -> None:
     """Put a row into the file, in the place of an older one for the same collection and embedder."""
     path, key = path or RESULTS, (row["collection"], row["embedder"])
     rows = [r for r in results(path) if (r["collection"], r["embedder"]) != key] + [row]
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(sorted(rows, key=lambda r: (r["collection"], r["embedder"])), indent=1) + "\n")
-    os.replace(partial, path)
+    with gates.replacing(path) as file:
+        file.write(json.dumps(sorted(rows, key=lambda r: (r["collection"], r["embedder"])), indent=1) + "\n")
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
-    """Score embedders on a collection in BEIR layout and write the rows into data/retrieval_results.json."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.search.retrieval", description=main.__doc__)
-    parser.add_argument("names", nargs="+", help="embedders of the registry")
-    parser.add_argument("--beir", required=True, help="folder with corpus.jsonl, queries.jsonl, qrels/; or a hub id")
-    parser.add_argument("--title", required=True, help="the collection's name in the table")
-    parser.add_argument("--split", default="test", help="which judgements, e.g. test")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    options = parser.parse_args(arguments)
-    collection = retrieval(options.beir, options.split)
-    for name in options.names:
-        row = measure(collection, name, options.dtype)
-        add_result({"collection": options.title, **row})
+def score(
+    names: Iterable[str],
+    folder: str,
+    title: str,
+    split: str = "test",
+    dtype: str = "float32",
+    report=print,
+    **options: bool,
+) -> None:
+    """Score embedders on a collection in BEIR layout and write a row for each into :data:`RESULTS`.
+
+    Args:
+        names: embedders of the registry.
+        folder: with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/``; or a hub id.
+        title: the collection's name in the table.
+        split: which judgements, for instance ``"test"``.
+        dtype: ``"float32"``, or ``"bfloat16"`` for a rough result in a fraction of the time.
+        report: called with a line of means after every embedder.
+        options: those of :class:`Workbench`.
+    """
+    collection = retrieval(folder, split)
+    for name in names:
+        row = measure(collection, name, dtype, **options)
+        add_result({"collection": title, **row})
         means = {system: round(float(np.mean(values)), 3) for system, values in row["nDCG@10"].items()}
-        print(f"{options.title}, {name}: {json.dumps(means)}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        report(f"{title}, {name}: {json.dumps(means)}")

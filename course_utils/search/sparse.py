@@ -16,13 +16,14 @@ Weights are float32 and positive; a column that is not stored is zero. Among tok
 logits the one with the smaller id is kept, so that the result is the same on every machine.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array, issparse, vstack
+
+from course_utils import gates
+from course_utils.measures.alignment import special_ids, tensor
 
 #: Upper bound on the logits held at once, in bytes.
 CHUNK_BYTES = 256 * 2**20
@@ -33,7 +34,7 @@ CHUNK_BYTES = 256 * 2**20
 
 def document_vectors(
     embeddings: np.ndarray | Iterable[np.ndarray],
-    unembedding: np.ndarray | torch.Tensor,
+    unembedding: np.ndarray,
     k: int | None,
     *,
     exclude: Sequence[int] = (),
@@ -66,16 +67,14 @@ def document_vectors(
         ValueError: shapes that do not fit, k out of range, a direction that is no unit vector, token ids out
             of range, another number of ``only`` than of documents, NaN or infinity (with the row).
     """
-    weight = _matrix(unembedding)
-    excluded = _ids(exclude, len(weight), "exclude")
+    weight = gates.matrix(unembedding, "unembedding", "[V, d]")
+    excluded = gates.token_ids(exclude, len(weight), "exclude")
     groups = _Classes(classes, len(weight))
     allowed = len(weight) - len(np.unique(excluded)) if classes is None else groups.n
-    if k is not None and not 1 <= k <= allowed:
-        raise ValueError(f"k must lie between 1 and the {allowed} columns that may be used; got {k}")
-    pieces, done = [], 0
-    for chunk in _chunks(embeddings, weight):
-        chunk = _without(chunk, direction, share, done)
-        logits = (torch.from_numpy(chunk) @ weight.T).numpy()
+    k = None if k is None else gates.whole(k, "k", 1, allowed, "columns that may be used")
+    pieces, done, output_layer = [], 0, tensor(weight).T
+    for chunk in _chunks(embeddings, *weight.shape):
+        logits = (tensor(_without(chunk, direction, share)) @ output_layer).numpy()
         logits[:, excluded] = -np.inf
         if only is not None:
             logits = _masked(logits, only, done)
@@ -99,8 +98,7 @@ def keep_largest(vectors: csr_array, k: int) -> csr_array:
     Raises:
         ValueError: ``k < 1``.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
+    k, vectors = gates.whole(k, "k"), checked(vectors, "vectors")
     rows = []
     for start, end in zip(vectors.indptr[:-1], vectors.indptr[1:], strict=True):
         places, values = _kept(vectors.data[start:end], k)
@@ -118,6 +116,7 @@ def idf(documents: csr_array) -> np.ndarray:
     Raises:
         ValueError: no documents.
     """
+    documents = checked(documents, "documents")
     if not documents.shape[0]:
         raise ValueError("there are no documents to count tokens in")
     frequency = np.bincount(documents.indices[documents.data != 0], minlength=documents.shape[1])
@@ -127,9 +126,10 @@ def idf(documents: csr_array) -> np.ndarray:
 def text_idf(surface: Sequence[np.ndarray], classes: np.ndarray) -> np.ndarray:
     """:func:`idf` of every token counted in the *texts* instead of the aligned tokens, float32 ``[V]``.
 
-    ``df`` counts the texts that hold the token in any spelling, as :func:`course_utils.measures.alignment.variant_classes`
-    sorts them. It knows function words: after the first component is taken away, hardly any vector holds "the",
-    and :func:`idf` of the vectors would take it for a rare and telling word.
+    ``df`` counts the texts that hold the token in any spelling, as
+    :func:`course_utils.measures.alignment.variant_classes` sorts them. It knows function words:
+    after the first component is taken away, hardly any vector holds "the", and :func:`idf` of the vectors would take
+    it for a rare and telling word.
 
     Args:
         surface: per document its token ids, from :func:`course_utils.measures.alignment.surface_tokens`.
@@ -145,22 +145,25 @@ def query_tokens(tokenizer, texts: Sequence[str], variants: bool = True) -> list
     """Token ids of every query, int64, distinct, in order of first appearance; no model is needed.
 
     With ``variants`` every word is tokenised on its own, with and without a leading space, as it is, in lower case
-    and capitalised, because a document may decode to any of these; signs between words are left out.
+    and capitalised, because a document may decode to any of these; signs between words are left out. What a word is,
+    :func:`course_utils.gates.words` says. Special tokens, which a text may spell out ("<s>"), are left out.
+
+    Raises:
+        TypeError, ValueError: no list of texts; see :func:`course_utils.gates.texts`.
     """
-    result = []
-    for text in texts:
+    result, special = [], set(special_ids(tokenizer, len(tokenizer)))
+    for text in gates.texts(texts, empty=True):
         forms = [text.strip()]
         if variants:
-            words = re.findall(r"\w+", text)
-            cased = dict.fromkeys(form for word in words for form in (word, word.lower(), word.capitalize()))
-            forms = [space + word for word in cased for space in (" ", "")]
-        ids = [i for found in _tokenised(tokenizer, forms) for i in found]
+            cased = [form for word in gates.words(text) for form in (word, word.lower(), word.capitalize())]
+            forms = [space + word for word in dict.fromkeys(cased) for space in (" ", "")]
+        ids = [i for found in _tokenised(tokenizer, forms) for i in found if i not in special]
         result.append(np.array(list(dict.fromkeys(ids)), dtype=np.int64))
     return result
 
 
 def _tokenised(tokenizer, forms: Sequence[str]) -> list[list[int]]:
-    return tokenizer(list(forms), add_special_tokens=False)["input_ids"] if forms else []
+    return tokenizer(list(forms), add_special_tokens=False, verbose=False)["input_ids"] if forms else []
 
 
 def query_vectors(
@@ -192,7 +195,7 @@ def query_vectors(
     groups = _Classes(classes, size)
     rows = []
     for number, ids in enumerate(tokens):
-        columns = np.unique(groups.of(_ids(ids, size, f"query {number}")))
+        columns = np.unique(groups.of(gates.token_ids(ids, size, f"query {number}")))
         rows.append((columns, np.ones(len(columns), dtype=np.float32)))
     queries = _stacked(rows, groups.n)
     if expansion is not None:
@@ -202,9 +205,10 @@ def query_vectors(
         factors = np.divide(expansion_weight, largest, out=np.zeros(len(rows)), where=largest > 0)
         queries = csr_array(queries + _scaled_rows(expansion, factors))
     if token_weights is not None:
-        if np.shape(token_weights) != (groups.n,):
-            raise ValueError(f"token_weights must have shape ({groups.n},); got {np.shape(token_weights)}")
-        queries.data = queries.data * np.asarray(token_weights, dtype=np.float32)[queries.indices]
+        token_weights = gates.vector(token_weights, "token_weights").astype(np.float32)
+        if token_weights.shape != (groups.n,):
+            raise ValueError(f"token_weights must have shape ({groups.n},); got {token_weights.shape}")
+        queries.data = queries.data * token_weights[queries.indices]
         queries.eliminate_zeros()
     return queries
 
@@ -259,8 +263,7 @@ def search(queries: csr_array, index: csr_array, k: int = 10) -> list[tuple[np.n
     Raises:
         ValueError: ``k < 1``, or shapes that do not fit.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
+    k = gates.whole(k, "k")
     if queries.shape[1] != index.shape[0]:
         raise ValueError(f"queries have {queries.shape[1]} columns, the index has {index.shape[0]}")
     found = csr_array(queries @ index)
@@ -318,20 +321,29 @@ def checked(vectors: csr_array, name: str, positive: bool = False) -> csr_array:
     """The vectors in canonical form: every column once per row, in order; the caller's own are left as they are.
 
     Raises:
-        ValueError: NaN or infinity, or with ``positive`` a negative weight (with its row).
+        ValueError: no numbers, a weight that float32 cannot hold (NaN, infinite, too large, or a whole number beyond
+            2²⁴, from where on float32 leaves some out), or with ``positive`` a negative one (with its row).
     """
+    if not issparse(vectors):
+        vectors = gates.matrix(vectors, name, "[n, C]", dtype=np.float64, whole=True)
     vectors = csr_array(vectors)
+    if vectors.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must hold numbers; got {vectors.dtype}: write {name}.astype('float32')")
     if not vectors.has_canonical_format:  # every token once per row, in order; not in the caller's own arrays
         vectors = vectors.copy()
         vectors.sum_duplicates()
-    wrong = ~np.isfinite(vectors.data)
+    largest = gates.LARGEST if vectors.dtype.kind == "f" else 2**24
+    wrong = ~((-largest <= vectors.data) & (vectors.data <= largest))
     if positive:
         wrong |= vectors.data < 0
     if wrong.any():
         place = int(np.argmax(wrong))
         row = int(np.searchsorted(vectors.indptr, place, side="right")) - 1
-        rule = "finite and not negative: leave such weights out" if positive else "finite"
-        raise ValueError(f"{name}: row {row} holds the weight {vectors.data[place]}; weights must be {rule}")
+        rule = "finite and not negative: leave such weights out" if positive else "finite: leave such weights out"
+        raise ValueError(
+            f"{name}: row {row} holds the weight {vectors.data[place]}; weights must be {rule}"
+            f" (the largest that fits is {largest:.9g})"
+        )
     return vectors
 
 
@@ -351,8 +363,8 @@ class _Classes:
         self.classes, self.n = classes, size
         if classes is None:
             return
-        classes = np.asarray(classes)
-        if classes.shape != (size,) or classes.min() < 0:
+        classes = gates.numbers(classes, "classes")
+        if classes.shape != (size,) or classes.dtype.kind not in "iu" or classes.min() < 0:
             raise ValueError(f"classes must be {size} numbers from 0 on, one per token; got shape {classes.shape}")
         self.n = int(classes.max()) + 1
         self._order = np.argsort(classes, kind="stable")
@@ -391,30 +403,20 @@ def _scaled_rows(vectors: csr_array, factors: np.ndarray) -> csr_array:
     return csr_array((data, vectors.indices, vectors.indptr), vectors.shape)
 
 
-def _matrix(unembedding: np.ndarray | torch.Tensor) -> torch.Tensor:
-    weight = torch.as_tensor(unembedding).detach()
-    if weight.ndim != 2 or not weight.is_floating_point():
-        raise ValueError(f"unembedding must be float [V, d]; got {weight.dtype} of shape {tuple(weight.shape)}")
-    return weight.float().cpu()
+def _chunks(embeddings: np.ndarray | Iterable[np.ndarray], size: int, width: int) -> Iterator[np.ndarray]:
+    rows, done = max(1, CHUNK_BYTES // (4 * size)), 0
+    for part in [embeddings] if hasattr(embeddings, "shape") else embeddings:
+        part = gates.matrix(part, what=f"[n, {width}], as the unembedding", first_row=done)
+        if part.shape[1] != width:
+            raise ValueError(f"embeddings must be [n, {width}], as the unembedding; got {part.shape}")
+        yield from (part[start : start + rows] for start in range(0, len(part), rows))
+        done += len(part)
 
 
-def _chunks(embeddings: np.ndarray | Iterable[np.ndarray], weight: torch.Tensor) -> Iterator[np.ndarray]:
-    rows = max(1, CHUNK_BYTES // (4 * len(weight)))
-    for part in [embeddings] if isinstance(embeddings, np.ndarray) else embeddings:
-        part = np.asarray(part)
-        if part.ndim != 2 or part.shape[1] != weight.shape[1]:
-            raise ValueError(f"embeddings must be [n, {weight.shape[1]}], as the unembedding; got {part.shape}")
-        for start in range(0, len(part), rows):
-            yield np.ascontiguousarray(part[start : start + rows], dtype=np.float32)
-
-
-def _without(chunk: np.ndarray, direction: np.ndarray | None, share: float, first_row: int) -> np.ndarray:
-    bad = first_row + np.flatnonzero(~np.isfinite(chunk).all(axis=1))
-    if len(bad):
-        raise ValueError(f"embeddings hold NaN or infinity in row(s) {bad[:5].tolist()}")
+def _without(chunk: np.ndarray, direction: np.ndarray | None, share: float) -> np.ndarray:
     if direction is None:
         return chunk
-    u = np.asarray(direction, dtype=np.float64)
+    u = gates.vector(direction, "direction")
     if u.shape != chunk.shape[1:] or abs(np.linalg.norm(u) - 1) > 1e-4:
         raise ValueError(f"direction must be a unit vector [{chunk.shape[1]}]; got shape {u.shape}")
     return (chunk - share * np.outer(chunk @ u, u)).astype(np.float32)
@@ -425,14 +427,6 @@ def _masked(logits: np.ndarray, only: Sequence[np.ndarray], first_row: int) -> n
         raise ValueError(f"only has token ids for {len(only)} documents; there are more")
     result = np.full_like(logits, -np.inf)
     for row, ids in enumerate(only[first_row : first_row + len(logits)]):
-        ids = _ids(ids, logits.shape[1], f"only[{first_row + row}]")
+        ids = gates.token_ids(ids, logits.shape[1], f"only[{first_row + row}]")
         result[row, ids] = logits[row, ids]
     return result
-
-
-def _ids(ids: Sequence[int], size: int, name: str) -> np.ndarray:
-    ids = np.asarray(ids, dtype=np.int64).ravel()
-    if len(ids) and not (0 <= ids.min() and ids.max() < size):
-        wrong = ids[(ids < 0) | (ids >= size)][0]
-        raise ValueError(f"{name}: token {wrong} is outside the vocabulary of {size}")
-    return ids

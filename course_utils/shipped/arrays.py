@@ -1,91 +1,137 @@
-"""Arrays: embeddings of the Wikipedia sentences that ship with the course.
+"""Numbers that ship with the course: read them, ask whether they are current, make them.
 
-Encoding 2 000 sentences takes a laptop about a minute per embedder; the lessons
-would spend their time waiting. The embeddings therefore lie in ``data/arrays``
-as safetensors, two bytes a number or one (:func:`course_utils.shipped.files.pack`), made by
+Encoding thousands of texts takes minutes, and a lesson would spend them waiting. So the numbers lie in
+``data/arrays/KIND/NAME.safetensors``; the kinds are in :data:`~course_utils.shipped.kinds.KINDS`. They are made by
 
-    python -m course_utils.shipped.arrays            # what is missing or stale
-    python -m course_utils.shipped.arrays smol-eol   # one embedder again
+    several-tokens arrays                                   # what is missing or stale
+    several-tokens arrays --kind sentences smol-eol         # one embedder again
 
-and every lesson that uses them encodes a few sentences afresh and compares.
+and a lesson that uses them encodes a few texts afresh and compares.
 """
 
-import sys
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from course_utils.models import registry
+from course_utils.models.registry import EmbedderSpec
 from course_utils.shipped import files
-from course_utils.texts.datasets import wikipedia_sentences
+from course_utils.shipped.kinds import KINDS, arithmetic, named
 
-#: Folder of the arrays.
-ARRAYS = files.ARRAYS
-#: Number of sentences embedded.
-N_SENTENCES = 2000
-#: The embedders whose arrays ship: the pocket family and the origins they are compared with.
-NAMES = ("smollm2", "smollm2-mean", "smollm2-last", "gemma3-last", *registry.POCKET)
+#: Folder of all files.
+ARRAYS = Path(__file__).resolve().parents[2] / "data" / "arrays"
 
 
-#: Those stored with one byte a number. Untrained embedders are not among them: a few of their coordinates are
-#: twenty times as large as the rest, and a step that fits those is too coarse for the others.
-ONE_BYTE = ("smol-sgpt-qa", "smol-grit", "smol-llm2vec")
-
-
-def load(name: str, n: int | None = None) -> np.ndarray:
-    """Embeddings of ``wikipedia_sentences(n)`` by the embedder ``name``, float32 ``[n, d]``.
+def load(kind: str, name: str):
+    """The shipped numbers of one kind and embedder, in the form that :data:`~course_utils.shipped.kinds.KINDS` says.
 
     Raises:
-        FileNotFoundError: no array of that name; the message lists those present.
-        ValueError: ``n`` out of range, or the array was made from other sentences.
+        FileNotFoundError: there are none; the message lists the embedders that have some.
+        ValueError: no such kind, or numbers made from other texts than today's.
     """
-    n = N_SENTENCES if n is None else n
-    if not 1 <= n <= N_SENTENCES:
-        raise ValueError(f"n must lie between 1 and {N_SENTENCES}; got {n}")
-    stored, made_from = files.read(ARRAYS / f"{name}.safetensors", "arrays")
-    if made_from["sentences"] != _sentences():
-        raise ValueError(f"{name}.safetensors was made from other sentences: run python -m course_utils.shipped.arrays {name}")
-    embeddings = stored["embeddings"]
-    if embeddings.dtype == np.int8:
-        embeddings = files.unpack(embeddings, stored["embeddings.scale"])
-    return embeddings[:n].astype(np.float32)
+    path = _path(kind, name)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no shipped {kind} for {name!r}; there are: {', '.join(have(kind)) or 'none'}. {_remedy(kind, name)}"
+        )
+    made_from = files.made_from(path)
+    if not named(kind).texts(registry.get(name)).items() <= made_from.items():
+        raise ValueError(f"{path.name} of the kind {kind} was made from other texts. {_remedy(kind, name)}")
+    return named(kind).view(files.read(path))
 
 
-def have() -> list[str]:
-    """Names of the embedders whose array and adapters are present."""
-    return files.present(NAMES, ARRAYS)
+def get(kind: str, embedder):
+    """The shipped numbers of an embedder where they are current, otherwise computed now (a minute or two)."""
+    chosen = named(kind)
+    if is_current(kind, embedder.spec):
+        return chosen.view(files.read(_path(kind, embedder.spec.name)))
+    return chosen.view(chosen.encode(embedder, print))
 
 
-def source(name: str) -> dict[str, str]:
-    """What an array depends on, as checksums: sentences, backbone, adapters."""
-    return files.source_of(name, _sentences())
+def have(kind: str) -> list[str]:
+    """Names of the embedders whose numbers are there."""
+    return [name for name in named(kind).names if _path(kind, name).exists()]
 
 
-def is_current(name: str) -> bool:
-    """Whether the array exists and was made from today's sentences, backbone and adapter."""
-    return files.made_from(ARRAYS / f"{name}.safetensors") == source(name)
+def source(kind: str, spec: EmbedderSpec) -> dict[str, str]:
+    """What the numbers depend on, as checksums: texts, how they are read, backbone, adapters."""
+    texts = named(kind).texts(spec)
+    return {"embedder": spec.name, **texts, "reading": files.reading(spec), **files.weights(spec)}
 
 
-def make(name: str, backbone=None) -> None:
-    """Encode the sentences and write the array, atomically."""
+def is_current(kind: str, embedder: str | EmbedderSpec) -> bool:
+    """Whether there are numbers, made from today's texts, backbone and adapters, in whichever arithmetic."""
+    spec = registry.get(embedder) if isinstance(embedder, str) else embedder
+    path = _path(kind, spec.name)
+    if spec.backbone not in registry.STORED or not path.exists():
+        return False
+    return files.made_from(path) | {"dtype": ""} == source(kind, spec) | {"dtype": ""}
+
+
+def missing_or_stale(kinds: Iterable[str] | None = None) -> list[tuple[str, str]]:
+    """``(kind, name)`` of what does not ship or is not current; of all kinds by default."""
+    return [(kind, name) for kind in kinds or KINDS for name in named(kind).names if not is_current(kind, name)]
+
+
+def make(kind: str, name: str, backbone, report: Callable[[str], None] = print) -> None:
+    """Encode what the kind holds with one embedder and write the file, atomically."""
     from course_utils.models.embedder import load as load_embedder
 
-    embeddings = load_embedder(name, backbone=backbone).encode(wikipedia_sentences(N_SENTENCES))
-    if name in ONE_BYTE:
-        tensors = dict(zip(("embeddings", "embeddings.scale"), files.pack(embeddings), strict=True))
-    else:
-        tensors = {"embeddings": files.half(name, embeddings)}
-    files.write(ARRAYS / f"{name}.safetensors", tensors, source(name))
+    embedder = load_embedder(name, backbone=backbone)
+    tensors = named(kind).encode(embedder, report)
+    files.write(_path(kind, name), tensors, source(kind, embedder.spec) | {"dtype": arithmetic(backbone)})
+    report(f"{name}: written to {kind}/{name}.safetensors")
 
 
-def _sentences() -> str:
-    return files.digest("\n".join(wikipedia_sentences(N_SENTENCES)).encode())
+def make_stale(
+    kinds: Iterable[str] | None = None,
+    names: Iterable[str] = (),
+    dtype: str = "float32",
+    report: Callable[[str], None] = print,
+) -> None:
+    """Make what is missing or stale, or the named embedders again; one language model in memory at a time.
+
+    Args:
+        kinds: which kinds; all by default.
+        names: the embedders to make again, in every chosen kind that has them; none: what is missing or stale.
+        dtype: ``"float32"``, or ``"bfloat16"`` for rough numbers in a fraction of the time.
+        report: called with a line about progress, and for what cannot be made because its adapter is not here.
+
+    Raises:
+        ValueError: no such kind, or a name that none of the kinds has.
+    """
+    kinds, names = list(kinds or KINDS), list(names)
+    todo = _named_again(kinds, names) if names else missing_or_stale(kinds)
+    by_backbone: dict[str, list[tuple[str, str]]] = {}
+    for kind, name in todo:
+        if missing := registry.get(name).missing_adapters():
+            report(f"{name}: left out of {kind}; train its adapter first, with several-tokens train {missing[0]}")
+        else:
+            by_backbone.setdefault(registry.get(name).backbone, []).append((kind, name))
+    for backbone, group in by_backbone.items():
+        _make_group(backbone, group, dtype, report)
 
 
-def main(names: Sequence[str]) -> None:
-    """Make the named arrays, or all that are missing or stale."""
-    files.make_each(names or [n for n in registry.available(NAMES) if not is_current(n)], make, ARRAYS)
+def _named_again(kinds: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+    for name in names:
+        if not any(name in named(kind).names for kind in kinds):
+            known = ", ".join(dict.fromkeys(n for kind in kinds for n in named(kind).names))
+            raise ValueError(f"no numbers of {name!r} ship in {', '.join(kinds)}; those of these do: {known}")
+    return [(kind, name) for kind in kinds for name in names if name in named(kind).names]
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _make_group(source: str, group: Sequence[tuple[str, str]], dtype: str, report: Callable[[str], None]) -> None:
+    """A function of its own, so that one language model has left the memory before the next one is loaded."""
+    from course_utils.models.backbone import Backbone
+
+    backbone = Backbone(source, dtype=dtype)
+    for kind, name in group:
+        make(kind, name, backbone, report)
+
+
+def _path(kind: str, name: str) -> Path:
+    named(kind)  # refuses a kind that there is not
+    return ARRAYS / kind / f"{name}.safetensors"
+
+
+def _remedy(kind: str, name: str) -> str:
+    return f"To make them, run several-tokens arrays --kind {kind} {name}"

@@ -1,26 +1,120 @@
-"""Files of numbers that ship with the course, and how they stay true.
+"""The file format: tensors with one byte a number, and what they were made from.
 
-Encoding thousands of texts takes minutes, and a lesson would spend them waiting. So embeddings lie in
-``data/arrays`` as safetensors, and every file remembers what it was made from, as checksums: texts, backbone,
-adapters. A file whose sources have changed is stale; it is made again, never trusted.
-
-:mod:`~course_utils.shipped.arrays`, :mod:`~course_utils.shipped.parallel_arrays`, :mod:`~course_utils.shipped.instruction_arrays`,
-:mod:`~course_utils.shipped.retrieval_arrays` and :mod:`~course_utils.shipped.judged` each ship one kind of numbers this way.
+An embedding of ``d`` numbers takes ``d`` bytes and a scale (:func:`pack`). Every file remembers what it was made
+from, as checksums: texts, backbone, adapters. A file whose sources have changed is stale; it is made again, never
+trusted. Which files there are says :mod:`~course_utils.shipped.kinds`.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from course_utils.models import registry
+from course_utils import gates
 from course_utils.models.registry import EmbedderSpec
 
-#: Folder of all files.
-ARRAYS = Path(__file__).resolve().parents[2] / "data" / "arrays"
+
+class Packed(NamedTuple):
+    """Rows ``[n, d]`` with one byte a number.
+
+    Attributes:
+        numbers: int8 ``[n, d]``.
+        scale: float32 ``[n]``, of every row.
+        middle: float32 ``[d]``, the mean of every column.
+        spread: float32 ``[d]``, the root mean square around it; 1 for a column that is constant.
+    """
+
+    numbers: np.ndarray
+    scale: np.ndarray
+    middle: np.ndarray
+    spread: np.ndarray
+
+
+def pack(rows: np.ndarray) -> Packed:
+    """Rows ``[n, d]`` with one byte a number: ``row ≈ middle + spread · scale · numbers``.
+
+    A few columns of an untrained model's embeddings are twenty times as large as the rest (Dettmers et al. 2022,
+    arXiv 2208.07339), and all rows share a mean. One step for all columns would be too coarse for most of them; so the
+    columns are standardised first, and a number is off by ``spread · scale / 2`` at most.
+
+    Raises:
+        ValueError: not two-dimensional, or NaN or infinity (with the row).
+    """
+    rows = gates.matrix(rows, "rows", dtype=np.float64, whole=True)
+    middle = rows.mean(axis=0) if len(rows) else np.zeros(rows.shape[1])
+    spread = np.sqrt(((rows - middle) ** 2).mean(axis=0)) if len(rows) else np.ones(rows.shape[1])
+    spread[spread == 0] = 1
+    standard = (rows - middle) / spread
+    scale = np.abs(standard).max(axis=1, initial=0) / 127
+    numbers = np.divide(standard, scale[:, None], out=np.zeros_like(standard), where=scale[:, None] > 0)
+    return Packed(np.rint(numbers).astype(np.int8), *(part.astype(np.float32) for part in (scale, middle, spread)))
+
+
+def unpack(packed: Packed) -> np.ndarray:
+    """The inverse of :func:`pack`, up to rounding: float32 ``[n, d]``."""
+    return packed.middle + packed.spread * (packed.scale[:, None] * packed.numbers)
+
+
+def write(path: Path, tensors: dict[str, np.ndarray], made_from: dict[str, str]) -> None:
+    """Write tensors and what they were made from, atomically: a reader sees the old file or the new one.
+
+    Raises:
+        ValueError: as :func:`pack`, by which every two-dimensional tensor goes; others are stored as they are.
+    """
+    from safetensors.numpy import save_file
+
+    stored = {}
+    for key, tensor in tensors.items():
+        parts = pack(tensor)._asdict() if tensor.ndim == 2 else {}
+        stored |= {f"{key}.{part}": values for part, values in parts.items()} or {key: tensor}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        # The library writes memory as it lies: what is not row by row would be read as other numbers.
+        whole = {key: np.ascontiguousarray(values) for key, values in stored.items()}
+        save_file(whole, partial, {"made_from": json.dumps(made_from)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file, unpacked.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no whole safetensors file.
+    """
+    stored, _ = _contents(path, numbers=True)
+    tensors = {}
+    for key in stored:
+        name, _, part = key.rpartition(".")
+        if not name:
+            tensors[key] = stored[key]
+        elif part == "numbers":
+            tensors[name] = unpack(Packed(*(stored[f"{name}.{field}"] for field in Packed._fields)))
+    return tensors
+
+
+def made_from(path: Path) -> dict[str, str]:
+    """What a file was made from; does not read the numbers. Errors as :func:`read`."""
+    return _contents(path, numbers=False)[1]
+
+
+def _contents(path: Path, numbers: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(gates.file(path), "np") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()} if numbers else {}
+            return tensors, json.loads((file.metadata() or {})["made_from"])
+    except (KeyError, json.JSONDecodeError):
+        raise ValueError(f"{path} does not say what it was made from: fetch it or make it again") from None
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch it or make it again") from None
 
 
 def digest(*parts: bytes) -> str:
@@ -32,103 +126,23 @@ def weights(spec: EmbedderSpec) -> dict[str, str]:
     """Checksums of an embedder's backbone and adapters."""
     from course_utils.models import store
 
-    adapters = [Path(a) / "adapter_model.safetensors" for a in spec.adapter_paths()]
     return {
         "backbone": store.fingerprint(store.backbone(spec.backbone)),
-        "adapters": digest(*(a.read_bytes() for a in adapters)),
+        "adapters": ", ".join(_adapter(Path(folder)) for folder in spec.adapter_paths()),
     }
 
 
-def present(names: Sequence[str], folder: Path) -> list[str]:
-    """Those of the names whose file lies in the folder and whose adapters are there to encode with."""
-    return [name for name in names if (folder / f"{name}.safetensors").exists() and registry.available((name,))]
+def reading(spec: EmbedderSpec) -> str:
+    """Checksum of how an embedder reads a text: what it writes around it, pooling, attention, scaling."""
+    prompt = [spec.prompt.wrap("x", None, role) for role in (None, "query", "passage")]
+    told = spec.prompt.wrap("x", "y") if spec.prompt.instructed else None
+    parts = (spec.pooling, spec.bidirectional, spec.normalize, spec.prompt.pooled, prompt, told)
+    return digest(repr(parts).encode())
 
 
-def source_of(name: str, sentences: str) -> dict[str, str]:
-    """What embeddings of sentences depend on, as checksums: the sentences' digest, backbone, adapters."""
-    return {"embedder": name, "sentences": sentences, **weights(registry.get(name))}
-
-
-def write(path: Path, tensors: dict[str, np.ndarray], made_from: dict[str, str]) -> None:
-    """Write tensors and what they were made from, atomically: a reader sees the old file or the new one."""
-    from safetensors.numpy import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"made_from": json.dumps(made_from)})
-    os.replace(partial, path)
-
-
-def read(path: Path, maker: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors of a file and what they were made from; ``maker`` is the module of the course that makes it.
-
-    Raises:
-        FileNotFoundError: no such file; the message lists those in the folder and says how to make it.
-    """
-    from safetensors import safe_open
-
-    if not path.exists():
-        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))) or "none"
-        raise FileNotFoundError(
-            f"no shipped numbers for {path.stem!r}; there are: {there}. "
-            f"To make them, run python -m course_utils.{maker} {path.stem}"
-        )
-    with safe_open(path, "np") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, json.loads(file.metadata()["made_from"])
-
-
-def made_from(path: Path) -> dict[str, str] | None:
-    """What a file was made from; None when there is no file. Does not read the numbers."""
-    from safetensors import safe_open
-
-    if not path.exists():
-        return None
-    with safe_open(path, "np") as file:
-        return json.loads(file.metadata()["made_from"])
-
-
-def half(name: str, rows: np.ndarray) -> np.ndarray:
-    """Rows as float16.
-
-    Raises:
-        ValueError: an entry that float16 cannot hold.
-    """
-    largest = np.abs(rows).max(initial=0)
-    if not largest <= np.finfo(np.float16).max:  # also true for NaN
-        raise ValueError(f"{name}: an entry of {largest:.0f} does not fit into float16")
-    return rows.astype(np.float16)
-
-
-def pack(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows ``[n, d]`` as int8 ``[n, d]`` and float32 scales ``[n]``: ``row ≈ scale · q``, ``scale = max |row| / 127``.
-
-    No entry is off by more than half a scale; a row of zeros has scale 0.
-
-    Raises:
-        ValueError: not two-dimensional, NaN or infinity.
-    """
-    rows = np.asarray(rows, dtype=np.float32)
-    if rows.ndim != 2 or not np.isfinite(rows).all():
-        raise ValueError(f"rows must be finite and [n, d]; got shape {rows.shape}")
-    scales = np.abs(rows).max(axis=1, initial=0) / 127
-    numbers = np.divide(rows, scales[:, None], out=np.zeros_like(rows), where=scales[:, None] > 0)
-    return np.rint(numbers).astype(np.int8), scales.astype(np.float32)
-
-
-def unpack(numbers: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`pack`, up to rounding: float32 ``[n, d]``."""
-    return numbers.astype(np.float32) * scales[:, None].astype(np.float32)
-
-
-def make_each(names: Sequence[str], make: Callable, folder: Path) -> None:
-    """Call ``make(name, backbone)`` for every name, those on one language model after each other, and say so."""
-    from course_utils.models.embedder import Backbone
-
-    by_backbone: dict[str, list[str]] = {}
-    for name in names:
-        by_backbone.setdefault(registry.get(name).backbone, []).append(name)
-    for source, group in by_backbone.items():
-        backbone = Backbone(source)
-        for name in group:
-            make(name, backbone)
-            print(f"{name}: written to {folder.name}/{name}.safetensors", flush=True)
+def _adapter(folder: Path) -> str:
+    """The checksum of an adapter's weights; of one that ships as a log only, what its log says; "" if unknown."""
+    file, log = folder / "adapter_model.safetensors", folder / "training.json"
+    if file.exists():
+        return digest(file.read_bytes())
+    return json.loads(gates.read_text(log)).get("adapter_sha256", "") if log.exists() else ""

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from course_utils.measures.evaluation import cosine_matrix
+from course_utils import gates
+from course_utils.measures.evaluation import cosine_matrix, unit_rows
 
 # --- Words ----------------------------------------------------------------------------------------
 
@@ -28,9 +29,9 @@ def label_directions(embeddings: np.ndarray, labels: Sequence[str]) -> dict[str,
     Raises:
         ValueError: one label per text expected, and at least two different ones.
     """
-    rows, labels = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
+    rows, labels = _rows(embeddings), _labels(labels)
     names = list(dict.fromkeys(labels.tolist()))
-    if rows.ndim != 2 or len(rows) != len(labels) or len(names) < 2:
+    if len(rows) != len(labels) or len(names) < 2:
         raise ValueError(f"need one label per row and two different labels; got {rows.shape}, {len(labels)}, {names}")
     return {name: rows[labels == name].mean(axis=0) - rows[labels != name].mean(axis=0) for name in names}
 
@@ -51,17 +52,16 @@ def telling_tokens(
     Raises:
         ValueError: no logits, arrays of different length, a constant one, or k out of range.
     """
-    table = np.asarray(logits, dtype=np.float64)
+    table = gates.numbers(logits, "logits", "arrays of one length").astype(np.float64)
     if table.ndim != 2 or not table.size or not np.isfinite(table).all() or (table.std(axis=1) == 0).any():
         raise ValueError(f"logits must be arrays of one length, finite and not constant; got shape {table.shape}")
     score = ((table - table.mean(axis=1, keepdims=True)) / table.std(axis=1, keepdims=True)).mean(axis=0)
-    score[list(exclude)] = -np.inf
+    score[gates.token_ids(exclude, len(score), "exclude")] = -np.inf
     if classes is not None:
         best = np.full(int(np.max(classes)) + 1, -np.inf)
         np.maximum.at(best, classes, score)
         score = best
-    if not 1 <= k <= np.isfinite(score).sum():
-        raise ValueError(f"k must lie between 1 and the {np.isfinite(score).sum()} tokens that may appear; got {k}")
+    k = gates.whole(k, "k", 1, int(np.isfinite(score).sum()), "tokens that may appear")
     return np.argsort(-score, kind="stable")[:k]
 
 
@@ -77,7 +77,7 @@ def lexicons(chosen: Mapping[str, Mapping[str, np.ndarray]], n_classes: int) -> 
     masks = {aspect: np.zeros(n_classes, dtype=bool) for aspect in chosen}
     for aspect, by_label in chosen.items():
         for ids in by_label.values():
-            masks[aspect][np.asarray(ids, dtype=np.int64)] = True
+            masks[aspect][gates.token_ids(ids, n_classes, f"chosen[{aspect!r}]")] = True
     claimed = np.sum(list(masks.values()), axis=0)
     return {aspect: mask & (claimed == 1) for aspect, mask in masks.items()}
 
@@ -91,11 +91,12 @@ def lexicon_share(ranked: np.ndarray, lexicon: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: ``ranked`` is no table of token numbers, or ``lexicon`` no mask.
     """
-    ranked, lexicon = np.asarray(ranked), np.asarray(lexicon)
+    ranked, lexicon = gates.numbers(ranked, "ranked", "[n, k]"), np.asarray(lexicon)
     if ranked.ndim != 2 or not ranked.size or lexicon.ndim != 1 or lexicon.dtype != bool:
         raise ValueError(
             f"ranked must be [n, k] and lexicon a bool mask [V]; got {ranked.shape}, {lexicon.shape} {lexicon.dtype}"
         )
+    gates.token_ids(ranked, len(lexicon), "ranked")
     return lexicon[ranked].mean(axis=1)
 
 
@@ -111,8 +112,8 @@ def common_share(before: np.ndarray, after: np.ndarray) -> float:
     Raises:
         ValueError: different shapes, or nothing moves.
     """
-    before, after = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
-    if before.shape != after.shape or before.ndim != 2:
+    before, after = _rows(before, "before"), _rows(after, "after")
+    if before.shape != after.shape:
         raise ValueError(f"before and after must both be [n, d]; got {before.shape} and {after.shape}")
     moved = after - before
     total = (moved**2).sum(axis=1).mean()
@@ -133,8 +134,8 @@ def turned_up(embeddings: np.ndarray, directions: np.ndarray, mean: np.ndarray, 
     Raises:
         ValueError: shapes that do not fit, or directions that are all zero.
     """
-    rows, directions = np.asarray(embeddings, dtype=np.float64), np.asarray(directions, dtype=np.float64)
-    if rows.ndim != 2 or directions.ndim != 2 or directions.shape[1:] != rows.shape[1:] or not directions.any():
+    rows, directions, mean = _rows(embeddings), _rows(directions, "directions"), gates.vector(mean, "mean")
+    if not directions.shape[1:] == rows.shape[1:] == mean.shape or not directions.any():
         raise ValueError(f"need rows [n, d] and directions [r, d], not all zero; got {rows.shape}, {directions.shape}")
     _, sizes, basis = np.linalg.svd(directions, full_matrices=False)
     basis = basis[sizes > 1e-6 * sizes[0]]
@@ -154,11 +155,10 @@ def clusterings(embeddings: np.ndarray, k: int, n_seeds: int = 10) -> np.ndarray
     """
     from sklearn.cluster import KMeans
 
-    rows = np.asarray(embeddings, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not 2 <= k <= len(rows) or not np.isfinite(norms).all() or not norms.all():
-        raise ValueError(f"need 2 <= k <= {len(rows)} texts and finite rows that are not zero; got k={k}")
-    return np.stack([KMeans(k, n_init=1, random_state=seed).fit_predict(rows / norms) for seed in range(n_seeds)])
+    rows = unit_rows(embeddings)
+    if not 2 <= k <= len(rows):
+        raise ValueError(f"need 2 <= k <= {len(rows)} texts; got k={k}")
+    return np.stack([KMeans(k, n_init=1, random_state=seed).fit_predict(rows) for seed in range(n_seeds)])
 
 
 def v_measure(labels: Sequence[str], clusters: np.ndarray) -> float:
@@ -171,10 +171,10 @@ def v_measure(labels: Sequence[str], clusters: np.ndarray) -> float:
     Raises:
         ValueError: lengths that differ, or no texts.
     """
-    partitions = np.atleast_2d(clusters)
+    partitions, labels = np.atleast_2d(gates.numbers(clusters, "clusters", "[n]")), _labels(labels)
     if partitions.shape[1] != len(labels) or not len(labels):
         raise ValueError(f"one cluster per label expected; got {partitions.shape[1]} and {len(labels)}")
-    numbers, own = np.unique(np.asarray(labels), return_inverse=True)
+    numbers, own = np.unique(labels, return_inverse=True)
     return float(np.mean([_v_measure(own, len(numbers), part) for part in partitions]))
 
 
@@ -199,9 +199,10 @@ def neighbour_right(embeddings: np.ndarray, labels: Sequence[str], k: int = 5) -
     Raises:
         ValueError: fewer than k other texts, NaN, or a row of zeros.
     """
-    names, own = np.unique(np.asarray(labels), return_inverse=True)
-    if not 1 <= k < len(own):
-        raise ValueError(f"k must lie between 1 and the {len(own) - 1} other texts; got {k}")
+    names, own = np.unique(_labels(labels), return_inverse=True)
+    if len(own) != len(embeddings):
+        raise ValueError(f"need one label per row; got {len(embeddings)} rows, {len(own)} labels")
+    k = gates.whole(k, "k", 1, len(own) - 1, "other texts")
     similar = cosine_matrix(embeddings, embeddings)
     np.fill_diagonal(similar, -np.inf)
     nearest = np.argsort(-similar, axis=1, kind="stable")[:, :k]
@@ -227,8 +228,10 @@ def probe_right(embeddings: np.ndarray, labels: Sequence[str], folds: int = 5, p
     from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold
 
-    rows, labels = np.asarray(embeddings, dtype=np.float64), np.asarray(labels)
-    fewest = np.unique(labels, return_counts=True)[1].min()
+    rows, labels = _rows(embeddings), _labels(labels)
+    fewest = np.unique(labels, return_counts=True)[1].min(initial=len(rows))
+    if len(rows) != len(labels):
+        raise ValueError(f"need one label per row; got {len(rows)} rows, {len(labels)} labels")
     if not 2 <= folds <= fewest:
         raise ValueError(f"folds must lie between 2 and {fewest}, the texts of the rarest label; got {folds}")
     right = np.zeros(len(labels))
@@ -238,3 +241,11 @@ def probe_right(embeddings: np.ndarray, labels: Sequence[str], folds: int = 5, p
         probe = RidgeClassifier(alpha=penalty).fit((rows[train] - mean) / size, labels[train])
         right[test] = probe.predict((rows[test] - mean) / size) == labels[test]
     return right
+
+
+def _rows(embeddings: np.ndarray, name: str = "embeddings") -> np.ndarray:
+    return gates.matrix(embeddings, name, dtype=np.float64, whole=True)
+
+
+def _labels(labels: Sequence[str]) -> np.ndarray:
+    return np.asarray(gates.listed(labels, "labels"))

@@ -3,17 +3,17 @@
 Every combination of the labels occurs equally often, so no label can be guessed from another. The part
 ``"lexicon"`` is for choosing words, the part ``"test"`` for measuring; see the data card beside the file.
 
-    python -m course_utils.texts.instruction_texts [FILE]    # prints every fault with its line, exit code 1 if any
+    several-tokens data check-instructions [FILE]    # prints every fault with its line, exit code 1 if any
 """
 
-import json
-import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
+
+from course_utils import gates
+from course_utils.texts import readers
 
 #: The file that comes with the course.
 FILE = Path(__file__).resolve().parents[2] / "data" / "instruction_texts.jsonl"
@@ -83,40 +83,29 @@ def labels(texts: Sequence[InstructionText], aspect: str) -> list[str]:
 
 def _read(path: Path) -> tuple[list[tuple[int, InstructionText]], list[str]]:
     """Sound rows with their line numbers, and the faults of the file."""
+    objects, found = readers.rows_and_faults(path)
     rows: list[tuple[int, InstructionText]] = []
-    found: list[tuple[int, str]] = []
-    first_line: dict[str, int] = {}
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
-        row, wrong = _parse(line)
-        if row is not None:
+    first_line: dict[tuple[str, ...], int] = {}
+    for number, values in objects:
+        wrong = _wrong_keys(values)
+        if not wrong:
+            row = InstructionText(**values)
             wrong = list(_wrong_with(row))
-            bare = " ".join(re.findall(r"\w+", row.text.casefold()))
+            bare = tuple(gates.words(row.text.casefold()))
             if bare in first_line:
                 wrong.append(f"the same text as in line {first_line[bare]}; remove one of them: {row.text!r}")
             first_line.setdefault(bare, number)
             rows.append((number, row))
         found += [(number, message) for message in wrong]
-    if not rows and not found:
-        found.append((1, "the file is empty; expected one JSON object per line"))
     if not found:  # counting makes sense only when every label is sound
         found += _unbalanced(rows)
     return rows, [f"{path.name}, line {number}: {message}" for number, message in sorted(found)]
 
 
-def _parse(line: str) -> tuple[InstructionText | None, list[str]]:
-    if not line.strip():
-        return None, ["empty; remove it"]
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        return None, [f"not valid JSON ({error.msg}): {line[:80]!r}"]
-    if not isinstance(row, dict):
-        return None, [f"expected a JSON object like {{...}}; got {line[:80]!r}"]
+def _wrong_keys(row: dict) -> list[str]:
     wrong = [f"the key {key!r} is missing" for key in _KEYS if row.get(key) is None]
     wrong += [f"unknown key {key!r}; allowed are {', '.join(_KEYS)}" for key in row if key not in _KEYS]
-    wrong += [f"{key!r} must be a string; got {row[key]!r}" for key in _KEYS if not isinstance(row.get(key, ""), str)]
-    return (None, wrong) if wrong else (InstructionText(**row), [])
+    return wrong + [f"{k!r} must be a string; got {row[k]!r}" for k in _KEYS if not isinstance(row.get(k) or "", str)]
 
 
 def _wrong_with(row: InstructionText) -> Iterator[str]:
@@ -126,7 +115,7 @@ def _wrong_with(row: InstructionText) -> Iterator[str]:
     n_words = len(row.text.split())
     if not WORDS[0] <= n_words <= WORDS[1]:
         yield f"a text has {WORDS[0]} to {WORDS[1]} words; this one has {n_words}: {row.text!r}"
-    for word in re.findall(r"\w+", row.text):
+    for word in gates.words(row.text):
         for label in _LABELS:
             if word.casefold().startswith(label):  # "sports" and "healthy" give the label away as well
                 yield f"the word {word!r} gives the label {label!r} away; say it differently: {row.text!r}"
@@ -149,22 +138,8 @@ def _unbalanced(rows: Sequence[tuple[int, InstructionText]]) -> Iterator[tuple[i
                 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print what is wrong with a file, or how many texts it holds."""
-    path = Path(arguments[0]) if arguments else FILE
-    try:
-        rows, found = _read(path)
-    except FileNotFoundError:
-        found = [f"{path} does not exist"]
-    except UnicodeDecodeError as error:
-        found = [f"{path.name} is not UTF-8 text ({error.reason} at byte {error.start})"]
-    if found:
-        print(*found, sep="\n")
-        return 1
-    counts = Counter(row.split for _, row in rows)
-    print(f"{path.name}: {len(rows)} texts, no fault;", ", ".join(f"{counts[s]} in the part {s!r}" for s in SPLITS))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def summary(path: Path | str = FILE) -> str:
+    """What a sound file holds, in words."""
+    counts = Counter(text.split for text in read(path=path))
+    parts = ", ".join(f"{counts[s]} in the part {s!r}" for s in SPLITS)
+    return f"{counts.total()} texts, no fault; {parts}"

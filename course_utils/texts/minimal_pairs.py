@@ -1,17 +1,16 @@
 """Minimal pairs: what a pair of sentences must look like, and how far two labelling passes agree.
 
-``python -m course_utils.texts.minimal_pairs FILE`` checks a file and names every line that is wrong.
+``several-tokens data check-pairs FILE`` checks a file and names every line that is wrong.
 The labels and the relations are explained in the data card, ``data/minimal_pairs.md``.
 """
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from course_utils.measures import evaluation
+from course_utils.texts import readers
 
 #: The pairs that ship with the course, and the second labelling pass over them.
 FILE = Path(__file__).resolve().parents[2] / "data" / "minimal_pairs.jsonl"
@@ -152,25 +151,11 @@ def _check(path: Path) -> tuple[list[dict], list[str]]:
 
 def _rows(path: Path, keys: tuple[str, ...]) -> tuple[list[tuple[int, dict]], list[str]]:
     """``(line number, row)`` of every line that is an object, and what is wrong with the form of the lines."""
-    rows, problems = [], []
-    content = path.read_bytes().removesuffix(b"\n")
-    for number, line in enumerate(content.split(b"\n"), 1):
-        where = f"{path.name}, line {number}"
-        if not line.strip():
-            problems.append(f"{where}: the line is empty; delete it")
-            continue
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except ValueError as error:  # of json or of the decoding
-            problems.append(f"{where}: no JSON in UTF-8 ({error})")
-            continue
-        if not isinstance(row, dict):
-            problems.append(f"{where}: needs a JSON object, got {line[:40]!r}")
-            continue
-        problems += [f"{where}: {key!r} is missing" for key in keys if key not in row]
-        problems += [f"{where}: unknown key {key!r}; known keys: {', '.join(keys)}" for key in row if key not in keys]
-        rows.append((number, row))
-    return rows, problems
+    rows, faults = readers.rows_and_faults(path)
+    for number, row in rows:
+        faults += [(number, f"{key!r} is missing") for key in keys if key not in row]
+        faults += [(number, f"unknown key {key!r}; known keys: {', '.join(keys)}") for key in row if key not in keys]
+    return rows, [f"{path.name}, line {number}: {message}" for number, message in sorted(faults)]
 
 
 def _wrong_values(row: dict) -> list[str]:
@@ -225,18 +210,6 @@ def _unbalanced(name: str, rows: list[tuple[int, dict]]) -> list[str]:
     return problems
 
 
-def main(files: Sequence[str]) -> int:
-    """Check files (by default the one of the course), print every problem, return 1 where there is one."""
-    status = 0
-    for file in files or [str(FILE)]:
-        if not Path(file).is_file():
-            problems = [f"{file} does not exist; give the path of a JSON Lines file"]
-        else:
-            problems = validate(file)
-        print("\n".join(problems) or f"{Path(file).name}: {len(read(file))} pairs, nothing wrong")
-        status = status or int(bool(problems))
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def summary(path: Path | str = FILE) -> str:
+    """What a sound file holds, in words."""
+    return f"{len(read(path))} pairs, nothing wrong"

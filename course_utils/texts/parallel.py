@@ -3,20 +3,19 @@
     from course_utils.texts import parallel
     parallel.sentences("sw")      # 120 Swahili sentences, in the order of every other language
     parallel.keys("sw")           # the key words of each, in the order of every other language
-    python -m course_utils.texts.parallel [FILE]      # check a file, all faults with line numbers
+    several-tokens data check-parallel [FILE]      # check a file, all faults with line numbers
 
 A line of the file is ``{"id", "kind", "subject", "text": {"en": ..., ...}, "keys": {"en": [...], ...}}``;
 the data card ``data/parallel.md`` says who wrote it and what it must not be used for.
 """
 
-import argparse
-import json
-import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+
+from course_utils.texts import readers
 
 FILE = Path(__file__).resolve().parents[2] / "data" / "parallel.jsonl"
 
@@ -94,7 +93,7 @@ def read(path: Path | str = FILE) -> list[dict]:
     if found:
         more = f"\n... and {len(found) - 5} more" if len(found) > 5 else ""
         raise ValueError("\n".join(found[:5]) + more)
-    return [json.loads(line) for line in Path(path).read_bytes().split(b"\n") if line]
+    return readers.read_jsonl(path, ())
 
 
 def script(letter: str) -> str:
@@ -120,31 +119,17 @@ def problems(path: Path | str = FILE) -> list[str]:
     Raises:
         FileNotFoundError: no such file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist (looked for it in {Path.cwd()})")
-    lines = path.read_bytes().split(b"\n")
-    found, first_seen = [], {}
-    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
-        for fault in _line_faults(line, number, first_seen):
-            found.append(f"{path}, line {number}: {fault}")
-    if not found and not first_seen:
-        found.append(f"{path}, line 1: the file is empty; expected one JSON object per line")
-    return found
+    rows, found = readers.rows_and_faults(path)
+    first_seen: dict = {}
+    for number, row in rows:
+        found += [(number, fault) for fault in _line_faults(row, number, first_seen)]
+    return [f"{path}, line {number}: {fault}" for number, fault in sorted(found, key=lambda f: f[0])]
 
 
-def _line_faults(line: bytes, number: int, first_seen: dict) -> Iterator[str]:
+def _line_faults(row: dict, number: int, first_seen: dict) -> Iterator[str]:
     """Faults of one line; ``first_seen`` maps ids and sentences to their place and is filled here."""
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        yield f"not UTF-8 text ({error.reason} at byte {error.start})"
-        return
-    except json.JSONDecodeError as error:
-        yield f"not valid JSON ({error.msg}): {line[:60]!r}" if line.strip() else "empty; remove it"
-        return
     expected = ("id", "kind", "subject", "text", "keys")
-    if not isinstance(row, dict) or set(row) != set(expected):
+    if set(row) != set(expected):
         yield f"must be a JSON object with exactly {', '.join(expected)}; got {_names(row)}"
         return
     for name in ("id", "subject"):
@@ -248,26 +233,10 @@ def _names(value: object) -> str:
     return ", ".join(map(str, value)) or "nothing" if isinstance(value, Mapping) else repr(value)[:60]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Check a file of parallel sentences and count what it holds; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.texts.parallel", description=main.__doc__)
-    parser.add_argument(
-        "file", nargs="?", type=Path, default=FILE, help="default: the course's own data/parallel.jsonl"
-    )
-    path = parser.parse_args(argv).file
-    try:
-        found = problems(path)
-    except FileNotFoundError as error:
-        found = [str(error)]
-    if found:
-        print("\n".join(found), file=sys.stderr)
-        return 1
-    checked = read(path)
-    print(f"{path.name}: {len(checked)} sentences in {len(LANGUAGES)} languages, no fault")
+def summary(path: Path | str = FILE) -> str:
+    """What a sound file holds, in words: sentences, languages, and how many of each kind and subject."""
+    rows = read(path)
+    lines = [f"{len(rows)} sentences in {len(LANGUAGES)} languages, no fault"]
     for name in ("kind", "subject"):
-        print(f"{name}: " + ", ".join(f"{value} {n}" for value, n in Counter(row[name] for row in checked).items()))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        lines.append(f"{name}: " + ", ".join(f"{value} {n}" for value, n in Counter(r[name] for r in rows).items()))
+    return "\n".join(lines)

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from course_utils import gates
+
 #: What :func:`script` says about text without letters, and about bytes that are no complete letter.
 NO_LETTERS, BYTES = "no letters", "bytes"
 
@@ -30,17 +32,20 @@ _FORMS = {"FULLWIDTH", "HALFWIDTH"}
 
 
 def token_bytes(tokenizer, ids: Sequence[int]) -> list[bytes]:
-    """The UTF-8 bytes that each token stands for, whether or not they are whole characters."""
+    """The UTF-8 bytes that each token stands for, whether or not they are whole characters; none for an unused id."""
     byte_level = "ByteLevel" in repr(tokenizer.backend_tokenizer.decoder)
-    found = []
-    for i, token in zip(ids, tokenizer.convert_ids_to_tokens([int(i) for i in ids]), strict=True):
+    found, ids = [], gates.token_ids(ids, None, "ids").tolist()
+    for i, token in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
+        if token is None:
+            found.append(b"")
+            continue
         fallback = _FALLBACK.fullmatch(token)
         if fallback and not byte_level:
             found.append(bytes.fromhex(fallback[1]))
         elif byte_level and all(c in _byte_of() for c in token):
             found.append(bytes(_byte_of()[c] for c in token))
         else:
-            found.append(tokenizer.decode([int(i)]).encode())
+            found.append(tokenizer.decode([i]).encode())
     return found
 
 
@@ -160,8 +165,9 @@ def classes(tokenizer, ids: Sequence[np.ndarray]) -> np.ndarray:
     Tokens that :func:`fold` makes equal share one. Only tokens that occur in ``ids`` (int arrays of any shape) are
     looked at: with 262 144 tokens that saves seconds. All others keep a class of their own.
     """
-    occurring = np.unique(np.concatenate([np.ravel(array) for array in ids]))
-    result, first = np.arange(max(len(tokenizer), int(occurring.max()) + 1)), {}
+    each = [gates.token_ids(a, None, f"ids[{i}]") for i, a in enumerate(ids)]
+    occurring = np.unique(np.concatenate([np.empty(0, np.int64), *each]))
+    result, first = np.arange(max(len(tokenizer), int(occurring.max(initial=0)) + 1)), {}
     for i, raw in zip(occurring.tolist(), token_bytes(tokenizer, occurring), strict=True):
         try:
             text = fold(raw.decode())
@@ -192,19 +198,22 @@ def key_hits(tokens: Sequence[Sequence[str]], keys: Sequence[Sequence[str]]) -> 
 
     Raises:
         ValueError: different numbers of texts, or a text without keys.
+        TypeError: a text's tokens or keys are no list of strings.
     """
+    tokens = [gates.texts(row, f"tokens[{i}]", empty=True) for i, row in enumerate(gates.listed(tokens, "tokens"))]
+    keys = [gates.texts(row, f"keys[{i}]", empty=True) for i, row in enumerate(gates.listed(keys, "keys"))]
     if len(tokens) != len(keys):
         raise ValueError(f"tokens of {len(tokens)} texts, but keys of {len(keys)}")
     without = [i for i, words in enumerate(keys) if not any(fold(w) for w in words)]
     if without:
         raise ValueError(f"no key word for text(s) {without[:5]}")
     vocabulary = {t: i for i, t in enumerate(dict.fromkeys(fold(t) for row in tokens for t in row))}
-    columns = [np.unique([vocabulary[fold(t)] for t in row]) for row in tokens]
+    columns = [sorted({vocabulary[fold(t)] for t in row}) for row in tokens]
     hit = np.zeros((len(vocabulary), len(keys)), dtype=bool)
     for j, words in enumerate(keys):
         for word in {fold(w) for w in words} - {""}:
-            hit[:, j] |= [_matches(token, word) for token in vocabulary]
-    return np.array([hit[rows].any(axis=0) for rows in columns])
+            hit[:, j] |= np.array([_matches(token, word) for token in vocabulary], dtype=bool)
+    return np.array([hit[rows].any(axis=0) for rows in columns], dtype=bool).reshape(len(tokens), len(keys))
 
 
 def _matches(token: str, word: str) -> bool:

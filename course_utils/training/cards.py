@@ -1,14 +1,14 @@
 """Model cards: measure a trained adapter on held-out data and write down how it was made.
 
-    python -m course_utils.training.cards smol-sgpt-nli --sts FILE --beir FOLDER
+    several-tokens card smol-sgpt-nli --sts FILE --beir FOLDER
 
 writes ``scores.json`` and ``README.md`` into ``data/adapters/NAME``; without a name it
 writes the table of all. ``FILE`` holds judged sentence pairs (``sentence1``,
 ``sentence2``, ``score``), for instance the STS benchmark's dev split; ``FOLDER`` is a test
-collection in BEIR layout, for instance Cranfield. Neither ships with the course.
+collection in BEIR layout, for instance Cranfield. Neither ships with the course. Beside each of these scores
+stand the yardsticks of :mod:`course_utils.training.yardsticks`.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +28,10 @@ from course_utils.measures.alignment import (
 from course_utils.measures.spectrum import components, variation
 from course_utils.models import registry
 from course_utils.models.embedder import Embedder, load
-from course_utils.shipped import retrieval_arrays
+from course_utils.shipped import collections
 from course_utils.texts import datasets, readers
+from course_utils.training import yardsticks
+from course_utils.training.teacher import Teacher
 
 #: Sentences for the alignment scores: the first of ``wikipedia_sentences``.
 N_SENTENCES = 300
@@ -50,15 +52,15 @@ DATA_SOURCES = {
     "negation_triplets.jsonl": ("written for this course, see data/negation_triplets.md", "CC BY 4.0"),
     "question_answers.jsonl": ("XQuAD-en", "CC BY-SA 4.0"),
     "docstrings.jsonl": (
-        "docstrings of NumPy, SciPy, scikit-learn, pandas, SymPy and NetworkX: python -m course_utils.training.docstrings",
+        "docstrings of NumPy, SciPy, scikit-learn, pandas, SymPy and NetworkX: several-tokens data docstrings",
         "BSD 3-clause",
     ),
     "crossed.jsonl": (
-        "CLINC150 and SNLI with crossing labels: python -m course_utils.training.crossing",
+        "CLINC150 and SNLI with crossing labels: several-tokens data crossed",
         "CC BY 3.0 and CC BY-SA 4.0",
     ),
     "aspect_sentences.jsonl": (
-        "sentences put together of data/aspect_phrases.toml, with crossing labels: python -m course_utils.training.crossing",
+        "sentences put together of data/aspect_phrases.toml, with crossing labels: several-tokens data crossed",
         "CC BY 4.0",
     ),
 }
@@ -73,19 +75,21 @@ LICENCES = {
 
 def sts(embedder: Embedder, pairs: datasets.Pairs) -> float:
     """Spearman correlation of cosine and human score."""
-    left, right = (embedder.encode(side, progress=False) for side in (pairs.left, pairs.right))
-    return evaluation.spearman(evaluation.cosine(left, right), pairs.score)
+    return evaluation.spearman(_similarity(embedder, pairs), pairs.score)
+
+
+def _similarity(embedder: Embedder, pairs: datasets.Pairs) -> np.ndarray:
+    return evaluation.cosine(*(embedder.encode(side, progress=False) for side in (pairs.left, pairs.right)))
 
 
 def retrieval(name: str, collection: datasets.Retrieval, dtype: str) -> float:
     """Mean nDCG@10 of dense retrieval by cosine. What was encoded stays in the cache, so a cut run goes on."""
-    embedded = retrieval_arrays.encode(name, collection, dtype)
-    run = evaluation.rank(
-        evaluation.cosine_matrix(embedded.queries, embedded.documents),
-        list(collection.queries),
-        list(collection.corpus),
-    )
-    return float(np.mean(list(evaluation.retrieval_scores(run, collection.qrels, ("nDCG@10",))["nDCG@10"].values())))
+    return float(_by_query(name, collection, dtype).mean())
+
+
+def _by_query(name: str, collection: datasets.Retrieval, dtype: str) -> np.ndarray:
+    embedded = collections.encode(name, collection, dtype)
+    return yardsticks.by_query(evaluation.cosine_matrix(embedded.queries, embedded.documents), collection)
 
 
 def wikipedia_sample(every: int = EVERY_ARTICLE) -> datasets.Retrieval:
@@ -129,17 +133,26 @@ def alignment(embedder: Embedder, origin: Embedder) -> dict[str, dict[str, float
 
 
 def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str, retrieval_dtype: str) -> dict:
-    """All scores of an adapter, as they go into ``scores.json``. Only those whose data are given."""
+    """All scores of an adapter whose data are given, with their yardsticks, as they go into ``scores.json``."""
     embedder, origin = _with_origin(name, dtype)
     scores: dict = {"dtype": dtype, "alignment": alignment(embedder, origin)}
+    beside, encoder = {}, Teacher().encode
     if sts_file:
-        scores["STS dev Spearman"] = sts(embedder, readers.pairs(sts_file))
+        pairs, key = readers.pairs(sts_file), "STS dev Spearman"
+        own = _similarity(embedder, pairs)
+        scores[key] = evaluation.spearman(own, pairs.score)
+        beside[key] = yardsticks.of_pairs(own, pairs, lambda texts: origin.encode(texts, progress=False), encoder)
     sample, end = wikipedia_sample(), "nDCG@10" + ("" if retrieval_dtype == dtype else f" ({retrieval_dtype})")
     key = f"Wikipedia sections ({len(sample.queries)} queries, {len(sample.corpus)} paragraphs) {end}"
-    scores[key] = retrieval(name, sample, retrieval_dtype)
+    searched = {key: sample}
     if beir:
-        scores[f"{beir.name} {end}"] = retrieval(name, readers.retrieval(beir), retrieval_dtype)
-    return scores
+        searched[f"{beir.name} {end}"] = readers.retrieval(beir)
+    for key, collection in searched.items():
+        own = _by_query(name, collection, retrieval_dtype)
+        scores[key] = float(own.mean())
+        untrained = collections.encode(embedder.spec.origin, collection, retrieval_dtype)
+        beside[key] = yardsticks.of_retrieval(own, collection, untrained, encoder)
+    return {**scores, "yardsticks": beside}
 
 
 def _with_origin(name: str, dtype: str) -> tuple[Embedder, Embedder]:
@@ -155,8 +168,7 @@ def card(name: str, record: dict, scores: dict) -> str:
     lines = [
         f"# {name}",
         "",
-        f"A LoRA adapter (rank {recipe['lora_rank']}, float16) for {spec.backbone}. It stands for the paper's "
-        f"{spec.stands_for}: {spec.note}",
+        f"A LoRA adapter (rank {recipe['lora_rank']}, float16) for {spec.backbone}. {_standing(spec)}",
         "",
         "## Data",
         "",
@@ -176,7 +188,7 @@ def card(name: str, record: dict, scores: dict) -> str:
         f"{stages}; temperature {recipe['temperature']}; seed {recipe['seed']}; "
         f"{record['seconds'] / 60:.0f} minutes on a busy CPU, {record['dtype']}. Repeat it with",
         "",
-        f"    python -m course_utils.training.runs {name} --data FOLDER",
+        f"    several-tokens train {name} --data FOLDER",
         "",
         "Loss and probe of every step: `training.json`. The last rows of the probe:",
         "",
@@ -205,6 +217,7 @@ def card(name: str, record: dict, scores: dict) -> str:
         "",
         *against_origin(aligned),
         "",
+        *_beside(scores),
         "## Limits",
         "",
         "A 135M or 270M backbone and minutes of training: good enough to study, not to deploy. English only. "
@@ -217,6 +230,23 @@ def card(name: str, record: dict, scores: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _standing(spec: registry.EmbedderSpec) -> str:
+    if spec.name in registry.VARIANTS:
+        return (
+            f"{spec.note} The run supports a comparison of lesson 05: its log ships and, in `data/arrays`, the numbers "
+            "that the lesson needs; its weights do not."
+        )
+    return f"It stands for the paper's {spec.stands_for}: {spec.note}"
+
+
+def _beside(scores: dict) -> list[str]:
+    """The section on yardsticks; nothing where the scores were measured without them."""
+    if not (measured := scores.get("yardsticks")):
+        return []
+    words = [yardsticks.in_words(measure, values) for measure, values in measured.items()]
+    return ["## Beside yardsticks", "", *yardsticks.table(scores, measured), "", *words, ""]
 
 
 def against_origin(aligned: dict[str, dict[str, float]]) -> list[str]:
@@ -253,7 +283,7 @@ def overview(names: Sequence[str]) -> str:
     lines = [
         "# The adapters, side by side",
         "",
-        "Written by `python -m course_utils.training.cards` from the records in the folders; each folder has its own card.",
+        "Written by `several-tokens card` from the records in the folders; each folder has its own card.",
         "Retrieval is nDCG@10 of dense search; Hit@10, GAR and distinct tokens are of 300 Wikipedia sentences.",
         "",
         "| adapter | STS dev | Wikipedia | Cranfield | Hit@10 | GAR | distinct tokens | v_1 | to largest other |",
@@ -278,32 +308,41 @@ def _score(scores: dict, start: str) -> str:
     return "".join(f"{value:.3f}" + (" (bfloat16)" if "bfloat16" in key else "") for key, value in found[:1])
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: measure one adapter and write its card; without a name, write the table of all."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.training.cards", description=main.__doc__)
-    parser.add_argument("name", nargs="?")
-    parser.add_argument("--sts", type=Path)
-    parser.add_argument("--beir", type=Path)
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--alignment-only", action="store_true", help="measure the alignment again, keep other scores")
-    parser.add_argument("--retrieval-dtype", default="float32", choices=("float32", "bfloat16"))
-    args = parser.parse_args(argv)
-    if args.name is None:
-        names = sorted(path.parent.name for path in registry.ADAPTERS.glob("*/scores.json"))
-        (registry.ADAPTERS / "README.md").write_text(overview(names), encoding="utf-8")
-        return
-    folder = registry.ADAPTERS / args.name
-    if args.alignment_only:
-        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        embedder, origin = _with_origin(args.name, scores["dtype"])
-        scores["alignment"] = alignment(embedder, origin)
-    else:
-        scores = measure(args.name, args.sts, args.beir, args.dtype, args.retrieval_dtype)
-    (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    (folder / "README.md").write_text(card(args.name, record, scores), encoding="utf-8")
-    print(json.dumps(scores, indent=1))
+def remeasured(name: str) -> dict:
+    """The scores that an adapter's ``scores.json`` holds, with the alignment measured again."""
+    scores = _record(name, "scores.json")
+    scores["alignment"] = alignment(*_with_origin(name, scores["dtype"]))
+    return scores
 
 
-if __name__ == "__main__":
-    main()
+def write_card(name: str, scores: dict | None = None) -> Path:
+    """Write an adapter's card, and ``scores.json`` where new scores are given; returns the card's path.
+
+    Raises:
+        FileNotFoundError: no such adapter, or no record of its training or scores.
+    """
+    folder, record = registry.ADAPTERS / name, _record(name, "training.json")
+    if scores is not None:
+        (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    path = folder / "README.md"
+    path.write_text(card(name, record, _record(name, "scores.json")), encoding="utf-8")
+    return path
+
+
+def write_overview() -> Path:
+    """Write the table of all adapters that have scores; returns its path."""
+    path = registry.ADAPTERS / "README.md"
+    path.write_text(overview(measured()), encoding="utf-8")
+    return path
+
+
+def measured() -> list[str]:
+    """Names of the adapters that have a ``scores.json``."""
+    return sorted(path.parent.name for path in registry.ADAPTERS.glob("*/scores.json"))
+
+
+def _record(name: str, file: str) -> dict:
+    path = registry.ADAPTERS / name / file
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}; adapters with scores: {', '.join(measured())}")
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Training data whose labels cross: the same text belongs to different neighbours under different instructions.
 
-    python -m course_utils.training.crossing --data FOLDER
+    several-tokens data crossed --data FOLDER
 
 writes two files to FOLDER: ``crossed.jsonl``, made of ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` there, and
 ``aspect_sentences.jsonl``, made of the course's own ``aspect_phrases.toml``. Where one label says all about the other,
@@ -15,7 +15,6 @@ is near under one instruction is the hard negative under the other:
   for and neither of the others, and the negative shares both others.
 """
 
-import argparse
 import random
 import tomllib
 from collections.abc import Sequence
@@ -130,22 +129,24 @@ def _row(
     return row | ({"group": f"{instruction}: {own}", "negative_group": f"{instruction}: {other}"} if own else {})
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: write crossed.jsonl and aspect_sentences.jsonl."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.training.crossing", description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
-    parser.add_argument("--single", type=int, default=3000, help="single sentences to use, each under two instructions")
-    parser.add_argument("--made", type=int, default=3000, help="sentences to put together, each used thrice")
-    args = parser.parse_args(argv)
-    requests = read_rows(args.data / "clinc_aspects.jsonl", ("text", "domain", "intent"))
-    scenes = read_rows(args.data / "nli_triplets.jsonl", FORMS["triplets"])
+def write(folder: Path, single: int = 3000, made: int = 3000) -> dict[str, int]:
+    """Write ``crossed.jsonl`` and ``aspect_sentences.jsonl`` into the folder of the training data.
+
+    Args:
+        folder: it holds ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl``.
+        single: single sentences to use, each under two instructions.
+        made: sentences to put together, each used three times.
+
+    Returns:
+        ``{file: number of rows}``.
+
+    Raises:
+        FileNotFoundError, ValueError: one of the two files is missing, or a row of it is malformed (with its line).
+    """
+    requests = read_rows(folder / "clinc_aspects.jsonl", ("text", "domain", "intent"))
+    scenes = read_rows(folder / "nli_triplets.jsonl", FORMS["triplets"])
     rng = random.Random(0)
-    crossed = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, args.single)
+    crossed = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, single)
     phrases = tomllib.loads(PHRASES.read_text(encoding="utf-8"))
-    made = three_aspects(phrases, random.Random(0), args.made)
-    for name, rows in (("crossed.jsonl", crossed), ("aspect_sentences.jsonl", made)):
-        print(f"{write_rows(args.data / name, rows)} rows written to {args.data / name}")
-
-
-if __name__ == "__main__":
-    main()
+    files = {"crossed.jsonl": crossed, "aspect_sentences.jsonl": three_aspects(phrases, random.Random(0), made)}
+    return {name: write_rows(folder / name, rows) for name, rows in files.items()}

@@ -1,12 +1,11 @@
 """Training pairs from the documentation of installed packages: a summary line and the paragraphs below it.
 
-    python -m course_utils.training.docstrings --out FOLDER
+    several-tokens data docstrings --out FOLDER
 
 writes ``docstrings.jsonl``, a few thousand pairs of technical English, for the recipes that name it. The source
 files are parsed, not imported, so nothing is run; the pinned versions give the same file everywhere.
 """
 
-import argparse
 import ast
 import inspect
 import re
@@ -80,13 +79,6 @@ def _docstrings(package: str) -> Iterator[str]:
                     yield doc
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: write docstrings.jsonl."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.training.docstrings", description=main.__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the training data")
-    path = parser.parse_args(argv).out / "docstrings.jsonl"
-    print(f"{write_rows(path, pairs())} pairs from {', '.join(PACKAGES)} written to {path}")
-
-
-if __name__ == "__main__":
-    main()
+def write(folder: Path) -> int:
+    """Write ``folder/docstrings.jsonl``, atomically; return the number of pairs."""
+    return write_rows(folder / "docstrings.jsonl", pairs())

@@ -2,8 +2,9 @@
 
 The loop is the usual one for contrastive embedders: encode anchors, positives
 and hard negatives, push the cosine of each anchor with its own positive above
-its cosine with everybody else's. Only a low-rank adapter (LoRA, Hu et al. 2021,
-arXiv 2106.09685) learns; the backbone stays as it is.
+its cosine with everybody else's. A teacher may have a say beside it
+(:mod:`course_utils.training.teacher`). Only a low-rank adapter (LoRA, Hu et al.
+2021, arXiv 2106.09685) learns; the backbone stays as it is.
 
 :mod:`course_utils.training.runs` runs it from the command line.
 """
@@ -14,16 +15,18 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from course_utils.models import registry, store
+from course_utils.models import packages, registry, store
 from course_utils.models.embedder import Backbone, Embedder, Encoding, length_batches
-from course_utils.training import recipes
+from course_utils.training import examples, recipes
 from course_utils.training.recipes import Example, Recipe, Stage
+from course_utils.training.teacher import Guidance, Teacher
 
 #: Every linear layer of a Llama-like block.
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -74,12 +77,19 @@ def false_negatives(batch: Sequence[Example]) -> torch.Tensor:
     return same
 
 
-def contrastive_loss(embedder: Embedder, batch: Sequence[Example], temperature: float, max_tokens: int) -> torch.Tensor:
-    """InfoNCE of one batch. Anchors are queries and positives passages for embedders that mark them."""
-    return _contrast(embed(embedder, _sides(embedder, batch, max_tokens)), batch, temperature)
+def contrastive_loss(
+    embedder: Embedder, batch: Sequence[Example], temperature: float, max_tokens: int, guidance: Guidance | None = None
+) -> torch.Tensor:
+    """InfoNCE of one batch, and a teacher's term beside it where there is one.
+
+    Anchors are queries and positives passages for embedders that mark them.
+    """
+    return _contrast(embed(embedder, _sides(embedder, batch, max_tokens)), batch, temperature, guidance)
 
 
-def cached_loss(embedder: Embedder, batch: Sequence[Example], temperature: float, max_tokens: int) -> torch.Tensor:
+def cached_loss(
+    embedder: Embedder, batch: Sequence[Example], temperature: float, max_tokens: int, guidance: Guidance | None = None
+) -> torch.Tensor:
     """:func:`contrastive_loss` and its gradients, in the memory that a small piece of the batch takes.
 
     Gradient caching (Gao et al. 2021, arXiv 2101.06983): embed the whole batch without keeping track, take the
@@ -92,7 +102,7 @@ def cached_loss(embedder: Embedder, batch: Sequence[Example], temperature: float
     with torch.no_grad():
         embeddings = embed(embedder, encodings)
     embeddings.requires_grad_()
-    loss = _contrast(embeddings, batch, temperature)
+    loss = _contrast(embeddings, batch, temperature, guidance)
     loss.backward()
     for piece in length_batches([len(e.ids) for e in encodings], PIECE_TOKENS):
         again = embed(embedder, [encodings[i] for i in piece])
@@ -101,18 +111,35 @@ def cached_loss(embedder: Embedder, batch: Sequence[Example], temperature: float
     return loss.detach()
 
 
+def texts_of(batch: Sequence[Example]) -> tuple[list[str], list[str]]:
+    """The anchors of a batch, and its candidates: the positives, then the hard negatives. Texts alone have none."""
+    anchors = [e.anchor for e in batch]
+    if batch[0].unlabelled:
+        return anchors, []
+    return anchors, [e.positive for e in batch] + [e.negative for e in batch if e.negative]
+
+
 def _sides(embedder: Embedder, batch: Sequence[Example], max_tokens: int) -> list[Encoding]:
-    """The anchors of a batch, then its positives, then its hard negatives."""
-    hard = [e for e in batch if e.negative]
-    anchors = prepare(embedder, [e.anchor for e in batch], [e.instruction for e in batch], "query", max_tokens)
-    others = [e.positive for e in batch] + [e.negative for e in hard]
-    instructions = [e.positive_instruction for e in batch] + [e.positive_instruction for e in hard]
-    return anchors + prepare(embedder, others, instructions, "passage", max_tokens)
+    """The anchors of a batch, then its candidates; texts without a partner are passages."""
+    anchors, candidates = texts_of(batch)
+    told = [e.instruction for e in batch]
+    if not candidates:
+        return prepare(embedder, anchors, told, "passage", max_tokens)
+    others = [e.positive_instruction for e in [*batch, *(e for e in batch if e.negative)]]
+    queries = prepare(embedder, anchors, told, "query", max_tokens)
+    return queries + prepare(embedder, candidates, others, "passage", max_tokens)
 
 
-def _contrast(embeddings: torch.Tensor, batch: Sequence[Example], temperature: float) -> torch.Tensor:
+def _contrast(
+    embeddings: torch.Tensor, batch: Sequence[Example], temperature: float, guidance: Guidance | None = None
+) -> torch.Tensor:
+    if batch[0].unlabelled:
+        if guidance is None:
+            raise ValueError("texts without labels teach nothing by themselves: give the recipe a [teacher]")
+        return guidance(embeddings, *texts_of(batch))
     anchors, positives, negatives = embeddings.tensor_split([len(batch), 2 * len(batch)])
-    return info_nce(anchors, positives, negatives, temperature, false_negatives(batch))
+    loss = info_nce(anchors, positives, negatives, temperature, false_negatives(batch))
+    return loss if guidance is None else loss + guidance(embeddings, *texts_of(batch))
 
 
 def masked_next_token_loss(
@@ -139,7 +166,7 @@ def masked_next_token_loss(
 def next_token_loss(embedder: Embedder, texts: Sequence[str], max_tokens: int) -> torch.Tensor:
     """The ordinary language-model loss, causal, on a few texts: it keeps an embedder able to generate."""
     causal = Embedder(replace(embedder.spec, bidirectional=False, adapters=()), embedder.backbone, attach=False)
-    all_ids = [ids[:max_tokens] for ids in embedder.tokenizer(list(texts))["input_ids"]]
+    all_ids = [ids[:max_tokens] for ids in embedder.tokenizer(list(texts), verbose=False)["input_ids"]]
     encodings = [Encoding(ids, [True] * len(ids)) for ids in all_ids]
     hidden = token_states(causal, encodings)
     rows = [(r, t) for r, e in enumerate(encodings) for t in range(len(e.ids) - 1)]
@@ -172,13 +199,14 @@ def prepare(embedder: Embedder, texts, instructions, role, max_tokens: int) -> l
 
 @dataclass
 class Run:
-    """A training run: adapter, optimiser, position. Made by :func:`start`, advanced by :func:`train`."""
+    """A training run: adapter, optimiser, position, teacher. Made by :func:`start`, advanced by :func:`train`."""
 
     recipe: Recipe
     embedder: Embedder
     parameters: dict[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     step: int = 0
+    guidance: Guidance | None = None
 
 
 def start(recipe: Recipe, dtype: str = "bfloat16", compiled: bool = False, adapter: str = "default") -> Run:
@@ -202,7 +230,10 @@ def start(recipe: Recipe, dtype: str = "bfloat16", compiled: bool = False, adapt
         for layer in backbone.transformer.layers:
             layer.compile(dynamic=True)
     optimizer = torch.optim.AdamW(parameters.values(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
-    return Run(recipe, Embedder(spec, backbone, attach=False), parameters, optimizer)
+    guidance = None
+    if term := recipe.teacher:
+        guidance = Guidance(Teacher(term.name, device=backbone.device), term.loss, term.weight, term.temperature)
+    return Run(recipe, Embedder(spec, backbone, attach=False), parameters, optimizer, guidance=guidance)
 
 
 def train(
@@ -212,8 +243,16 @@ def train(
     until: int | None = None,
     on_step: Callable[[Run, float], None] = lambda run, loss: None,
 ) -> Run:
-    """Advance ``run`` to step ``until`` (by default the recipe's last), calling ``on_step`` after each."""
+    """Advance ``run`` to step ``until`` (by default the recipe's last), calling ``on_step`` after each.
+
+    What the teacher has to encode for these steps it encodes before the first.
+    """
     recipe = run.recipe
+    if run.guidance:
+        ahead = islice(_schedule(recipe, datasets), run.step, until)
+        batches = [batch for stage, batch, _ in ahead if stage.objective != "mntp"]
+        if batches:
+            run.guidance.teacher.encode(text for batch in batches for side in texts_of(batch) for text in side)
     for position, (stage, batch, learning_rate) in enumerate(_schedule(recipe, datasets)):
         if position < run.step:
             continue
@@ -244,7 +283,7 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.1) -> float
 def _schedule(recipe: Recipe, datasets: list[list[Example]]) -> Iterator[tuple[Stage, list[Example], float]]:
     for number, stage in enumerate(recipe.stage):
         weights = [d.weight if recipes.in_stage(d, number + 1) else 0.0 for d in recipe.data]
-        stream = recipes.batches(datasets, weights, stage.batch_size, stage.steps, recipe.seed + 100 * number)
+        stream = examples.batches(datasets, weights, stage.batch_size, stage.steps, recipe.seed + 100 * number)
         for step, batch in enumerate(stream):
             yield stage, batch, one_cycle(step, stage.steps, stage.learning_rate)
 
@@ -256,7 +295,7 @@ def _loss(run: Run, stage: Stage, batch: list[Example], position: int) -> torch.
         generator = torch.Generator().manual_seed(recipe.seed * 100_000 + position)
         return masked_next_token_loss(run.embedder, texts, recipe.max_tokens, generator)
     contrastive = cached_loss if stage.cached else contrastive_loss
-    loss = contrastive(run.embedder, batch, recipe.temperature, recipe.max_tokens)
+    loss = contrastive(run.embedder, batch, recipe.temperature, recipe.max_tokens, run.guidance)
     if stage.objective == "contrastive+lm":
         loss = loss + stage.lm_weight * next_token_loss(run.embedder, texts[:16], recipe.max_tokens)
     return loss
@@ -283,7 +322,7 @@ def save_checkpoint(run: Run, path: Path) -> None:
         for key, value in run.optimizer.state.get(p, {}).items():
             tensors[f"{key}.{name}"] = value
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"step": str(run.step), "recipe": json.dumps(asdict(run.recipe))})
+    save_file(tensors, partial, metadata={"step": str(run.step), "recipe": json.dumps(recipes.as_dict(run.recipe))})
     os.replace(partial, path)
 
 
@@ -297,12 +336,13 @@ def load_checkpoint(run: Run, path: Path) -> None:
 
     with safe_open(path, "pt") as file:
         meta = file.metadata()
-        if json.loads(meta["recipe"]) != json.loads(json.dumps(asdict(run.recipe))):
+        if json.loads(meta["recipe"]) != json.loads(json.dumps(recipes.as_dict(run.recipe))):
             raise ValueError(f"{path} was written by another recipe; delete it to start again")
         for name, p in run.parameters.items():
             p.data.copy_(file.get_tensor(f"weight.{name}"))
             if f"exp_avg.{name}" in file.keys():
-                run.optimizer.state[p] = {k: file.get_tensor(f"{k}.{name}") for k in ("step", "exp_avg", "exp_avg_sq")}
+                moments = {k: file.get_tensor(f"{k}.{name}").to(p.device) for k in ("exp_avg", "exp_avg_sq")}
+                run.optimizer.state[p] = {"step": file.get_tensor(f"step.{name}"), **moments}
         run.step = int(meta["step"])
 
 
@@ -323,5 +363,11 @@ def save_adapter(run: Run, folder: Path, log: dict) -> None:
     config["base_model_name_or_path"] = run.embedder.backbone.source
     config["inference_mode"] = True
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, default=str) + "\n", encoding="utf-8")
-    record = {"backbone_sha256": store.fingerprint(run.embedder.backbone.folder), "recipe": asdict(run.recipe), **log}
+    record = {
+        "backbone_sha256": store.fingerprint(run.embedder.backbone.folder),
+        "adapter_sha256": packages.sha256(folder / "adapter_model.safetensors"),
+    }
+    if run.guidance:
+        record["teacher_sha256"] = run.guidance.teacher.fingerprint
+    record |= {"recipe": recipes.as_dict(run.recipe), **log}
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

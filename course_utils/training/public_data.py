@@ -1,16 +1,16 @@
 """Public training data: the sets that the paper's embedders were trained on, in the form the recipes read.
 
-    python -m course_utils.training.public_data --out FOLDER                     # from the hub
-    python -m course_utils.training.public_data --out FOLDER --copy MIRROR       # from a local copy of it
-    python -m course_utils.training.runs smol-sgpt-nli --data FOLDER
+    several-tokens data public --out FOLDER                     # from the hub
+    several-tokens data public --out FOLDER --copy MIRROR       # from a local copy of it
+    several-tokens train smol-sgpt-nli --data FOLDER
 
 The shipped adapters were trained on small subsets. With a hub within reach the same recipes
 train on the full public sets: this module writes their rows into files of the recipes' names.
 Needs the package ``datasets`` (``pip install '.[hub]'``).
 """
 
-import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import glob
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -74,7 +74,8 @@ def rows(source: Source, copy: Path | None = None) -> Iterator[dict[str, str]]:
         raise ModuleNotFoundError("this needs the package datasets: pip install '.[hub]'") from None
     if copy is not None:
         pattern = f"{source.split}-*.parquet"
-        files = sorted(str(f) for f in (copy / source.hub_id / source.table).glob(pattern))
+        # The package takes names for patterns: a folder called "[copy]" would match another one.
+        files = sorted(glob.escape(str(f)) for f in (copy / source.hub_id / source.table).glob(pattern))
         if not files:
             raise FileNotFoundError(f"no {pattern} in {copy / source.hub_id / source.table}")
         table = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
@@ -94,23 +95,12 @@ def rows(source: Source, copy: Path | None = None) -> Iterator[dict[str, str]]:
 
 
 def write(file: str, folder: Path, limit: int | None = None, copy: Path | None = None) -> int:
-    """Write the first ``limit`` rows (or all) as ``folder/file``, atomically; return how many."""
+    """Write the first ``limit`` rows (or all) as ``folder/file``, atomically; return how many.
+
+    Raises:
+        ValueError: no such file among :data:`SOURCES`; others as :func:`rows`.
+    """
+    if file not in SOURCES:
+        raise ValueError(f"no public set for {file!r}; choose from {', '.join(SOURCES)}")
     limited = islice(rows(SOURCES[file], copy), limit)
     return write_rows(folder / file, tqdm(limited, desc=file, total=limit, unit=" rows"))
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: fetch the public sets for the recipes."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.training.public_data", description=main.__doc__)
-    parser.add_argument("files", nargs="*", help=f"of {', '.join(SOURCES)}; by default all")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--rows", type=int, help="at most so many rows of each; by default all")
-    parser.add_argument("--copy", type=Path, help="folder with a local copy of the hub's data sets")
-    args = parser.parse_args(argv)
-    for file in args.files or SOURCES:
-        n = write(file, args.out, args.rows, args.copy)
-        print(f"{file}: {n} rows from {SOURCES[file].hub_id} ({SOURCES[file].licence})")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,16 +6,18 @@ key, a missing file, an empty or malformed line.
 """
 
 import json
-import os
 import random
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple, get_origin
+from typing import get_origin
 
+from course_utils import gates
+from course_utils.models.weights import ENCODERS
 from course_utils.texts.readers import read_jsonl
+from course_utils.training.examples import Example, by_instruction, by_topic, mine_negatives, mine_with_teacher
 
 #: Folder of the recipes that ship with the course.
 RECIPES = Path(__file__).resolve().parents[2] / "data" / "recipes"
@@ -27,29 +29,27 @@ FORMS = {
     "cloze": ("positive",),
     "labelled": ("text",),
     "answers": ("context", "question", "answer"),
+    "unlabelled": ("text",),
 }
 OBJECTIVES = ("contrastive", "mntp", "contrastive+lm")
+TEACHER_LOSSES = ("distribution", "margin")
+#: Keys that recipes did not have from the start. Records leave them out where they are unset, so that a run of a
+#: recipe without them writes what it always wrote, and its older checkpoints still fit.
+LATER_KEYS = ("teacher", "column")
 
 
-class Example(NamedTuple):
-    """One training example: pull ``anchor`` and ``positive`` together.
+@dataclass(frozen=True)
+class Mine:
+    """Hard negatives by the teacher's eye: one of the ``k`` nearest passages that are not too near.
 
     Attributes:
-        anchor, positive: the two texts; ``negative`` a text to push away, or None.
-        instruction: for the anchor and, in labelled data, for all three; or None.
-        group: examples of the same group are not each other's negatives.
-        negative_group: the group of ``negative``, which is no negative for that group either.
-        topic: batches are made of examples of the same topic, where a data set has several.
+        name: the encoder that looks for them.
+        k, margin: see :func:`course_utils.training.teacher.mine_negatives`.
     """
 
-    anchor: str
-    positive: str
-    negative: str | None = None
-    instruction: str | None = None
-    positive_instruction: str | None = None
-    group: str | None = None
-    topic: int = 0
-    negative_group: str | None = None
+    name: str = "minilm"
+    k: int = 4
+    margin: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,12 @@ class Data:
         instruction: what the embeddings of this file should be about.
         label, within: columns of a labelled file, see :func:`_labelled`.
         limit: use that many rows at most.
-        mine: give pairs hard negatives, see :func:`mine_negatives`.
-        topics: make batches of one topic, see :func:`by_topic`.
-        one_instruction: make batches of one instruction, where the rows bring their own, see :func:`by_instruction`.
+        mine: give pairs hard negatives: ``true`` those of BM25, a table, even an empty one, those of a teacher (see
+            :class:`Mine`, and :func:`~course_utils.training.examples.mine_negatives`).
+        topics: make batches of one topic, see :func:`~course_utils.training.examples.by_topic`.
+        one_instruction: make batches of one instruction, where the rows bring their own.
         stages: numbers, from 1, of the stages that draw from this file; an empty list means all.
+        column: where an unlabelled file's text stands, if not under ``text``.
     """
 
     file: str
@@ -74,10 +76,11 @@ class Data:
     label: str | None = None
     within: str | None = None
     limit: int | None = None
-    mine: bool = False
+    mine: bool | Mine = False
     topics: bool = False
     one_instruction: bool = False
     stages: list[int] = field(default_factory=list)
+    column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,22 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class TeacherTerm:
+    """What a teacher adds to the contrastive loss, ``weight`` times.
+
+    Attributes:
+        name: a stored encoder, see :data:`course_utils.models.weights.ENCODERS`.
+        loss: ``"distribution"`` or ``"margin"``, see :mod:`course_utils.training.teacher`.
+        temperature: τ of both sides in the loss ``"distribution"``.
+    """
+
+    name: str
+    loss: str = "distribution"
+    weight: float = 1.0
+    temperature: float = 0.05
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that decides the outcome of a training run."""
 
@@ -109,6 +128,26 @@ class Recipe:
     max_tokens: int = 96
     max_grad_norm: float = 1.0
     notes: list[str] = field(default_factory=list)
+    teacher: TeacherTerm | None = None
+
+
+def as_dict(recipe: Recipe) -> dict:
+    """A recipe as records hold it: all its keys, :data:`LATER_KEYS` only where they are set."""
+    return asdict(recipe, dict_factory=lambda pairs: {k: v for k, v in pairs if v is not None or k not in LATER_KEYS})
+
+
+def from_dict(values: dict, where: str) -> Recipe:
+    """A recipe from the tables of its file, or from a record; what an older record does not name has its default.
+
+    Raises:
+        ValueError: an unknown key, or a value of another kind; the message names the place.
+    """
+    stages = [_build(Stage, s, f"{where}, stage {i}") for i, s in enumerate(values.get("stage", []), 1)]
+    data = [_data(d, f"{where}, data {i}") for i, d in enumerate(values.get("data", []), 1)]
+    whole = {**values, "stage": stages, "data": data}
+    if "teacher" in values:
+        whole["teacher"] = _build(TeacherTerm, values["teacher"], f"{where}, teacher")
+    return _build(Recipe, whole, where)
 
 
 def read(path: Path | str) -> Recipe:
@@ -118,17 +157,16 @@ def read(path: Path | str) -> Recipe:
         FileNotFoundError: no such file; the message lists the recipes that ship.
         ValueError: an unknown key, objective or form; the message names the place.
     """
-    path = Path(path)
-    if not path.exists():
+    path = gates.expanded(path)
+    if not gates.is_file(path):
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise FileNotFoundError(f"no recipe {path}; recipes that ship with the course: {known}")
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(gates.read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path.name}: {error}") from None
-    stages = [_build(Stage, s, f"{path.name}, stage {i}") for i, s in enumerate(raw.pop("stage", []), 1)]
-    data = [_build(Data, d, f"{path.name}, data {i}") for i, d in enumerate(raw.pop("data", []), 1)]
-    recipe = _build(Recipe, {**raw, "stage": stages, "data": data}, path.name)
+    recipe = from_dict(raw, path.name)
+    stages, data = recipe.stage, recipe.data
     if not stages or not data:
         raise ValueError(f"{path.name}: a recipe needs at least one [[stage]] and one [[data]]")
     for stage in stages:
@@ -142,7 +180,7 @@ def read(path: Path | str) -> Recipe:
             raise ValueError(f"{path.name}: stages of {d.file} must be numbers from 1 to {len(stages)}; got {d.stages}")
         if d.form not in FORMS:
             raise ValueError(f"{path.name}: unknown form {d.form!r} of {d.file}; choose from {sorted(FORMS)}")
-        if d.mine and d.topics:
+        if d.mine is True and d.topics:
             raise ValueError(f"{path.name}: {d.file} has both 'mine' and 'topics'; choose one kind of hard negatives")
         if d.one_instruction and (d.topics or d.form != "triplets"):
             raise ValueError(
@@ -153,7 +191,28 @@ def read(path: Path | str) -> Recipe:
             raise ValueError(f"{path.name}: {d.file} has the form {d.form!r}; negatives are mined for 'pairs' only")
         if d.form == "labelled" and not d.label:
             raise ValueError(f"{path.name}: {d.file} has the form 'labelled', which needs the key 'label'")
+        if d.column and d.form != "unlabelled":
+            raise ValueError(f"{path.name}: {d.file} has the form {d.form!r}; 'column' is for 'unlabelled' only")
+    _check_teacher(recipe, path.name)
     return recipe
+
+
+def _check_teacher(recipe: Recipe, name: str) -> None:
+    """The encoders that are named exist, and texts without labels have somebody to speak for them."""
+    named = [d.mine.name for d in recipe.data if isinstance(d.mine, Mine)]
+    term = recipe.teacher
+    for teacher in named + ([term.name] if term else []):
+        if teacher not in ENCODERS:
+            raise ValueError(f"{name}: unknown teacher {teacher!r}; choose from {sorted(ENCODERS)}")
+    if term and term.loss not in TEACHER_LOSSES:
+        raise ValueError(f"{name}: unknown loss {term.loss!r} of the teacher; choose from {TEACHER_LOSSES}")
+    contrasted = [n for n, stage in enumerate(recipe.stage, 1) if stage.objective != "mntp"]
+    for d in recipe.data:
+        if d.form == "unlabelled" and any(in_stage(d, n) for n in contrasted):
+            if not term or term.loss == "margin":
+                raise ValueError(
+                    f"{name}: {d.file} has the form 'unlabelled': it needs a [teacher] with the loss 'distribution'"
+                )
 
 
 def in_stage(data: Data, number: int) -> bool:
@@ -161,7 +220,15 @@ def in_stage(data: Data, number: int) -> bool:
     return not data.stages or number in data.stages
 
 
+def _data(values: dict, where: str) -> Data:
+    if isinstance(values.get("mine"), dict):
+        values = {**values, "mine": _build(Mine, values["mine"], f"{where}, mine")}
+    return _build(Data, values, where)
+
+
 def _build(kind: type, values: dict, where: str):
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must be a table of keys; got {values!r}")
     known = {f.name: f.type for f in fields(kind)}
     for key, value in values.items():
         if key not in known:
@@ -201,13 +268,14 @@ def read_rows(path: Path, required: Iterable[str]) -> list[dict]:
 
 def write_rows(path: Path, rows: Iterable[dict]) -> int:
     """Write rows as a JSONL file that :func:`read_rows` reads, atomically; return how many."""
+    path = gates.expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, n = path.with_name(f"{path.name}.partial"), 0
-    with partial.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            n += 1
-    os.replace(partial, path)
+    n = 0
+    with gates.replacing(path) as file:
+        for n, row in enumerate(rows, start=1):
+            line = json.dumps(row, ensure_ascii=False)
+            gates.unicode_text(line, f"{path.name}, row {n}")
+            file.write(line + "\n")
     return n
 
 
@@ -219,10 +287,11 @@ def load_examples(
     Returns:
         One list of examples per ``[[data]]`` entry, and ``{file: number of rows left out}``.
     """
-    forbidden = set().union(*(shingles(text) for text in evaluation_texts))
+    forbidden = set().union(*(shingles(text) for text in gates.texts(evaluation_texts, "evaluation_texts", empty=True)))
     datasets, dropped = [], {}
     for number, data in enumerate(recipe.data):
-        required = FORMS[data.form] + tuple(k for k in (data.label, data.within) if k)
+        required = (data.column,) if data.column else FORMS[data.form]
+        required += tuple(k for k in (data.label, data.within) if k)
         rows = read_rows(folder / data.file, required)
         kept = [row for row in rows if not any(shingles(v) & forbidden for v in row.values() if isinstance(v, str))]
         dropped[data.file] = len(rows) - len(kept)
@@ -230,7 +299,10 @@ def load_examples(
         rng.shuffle(kept)
         examples = _examples(kept[: data.limit], data, rng)
         largest = max(stage.batch_size for stage in recipe.stage)
-        examples = mine_negatives(examples, rng) if data.mine else examples
+        if isinstance(data.mine, Mine):
+            examples = mine_with_teacher(examples, rng, **asdict(data.mine))
+        elif data.mine:
+            examples = mine_negatives(examples, rng)
         examples = by_instruction(examples) if data.one_instruction else examples
         datasets.append(by_topic(examples, largest, recipe.seed) if data.topics else examples)
         if len(datasets[-1]) < largest:
@@ -239,8 +311,8 @@ def load_examples(
 
 
 def shingles(text: str, n: int = 8) -> set[tuple[str, ...]]:
-    """Runs of ``n`` words, lower-cased; a shorter text is one run of its own."""
-    words = re.findall(r"\w+", text.lower())
+    """Runs of ``n`` words (:func:`course_utils.gates.words`), lower-cased; a shorter text is one run of its own."""
+    words = gates.words(text.lower())
     return {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))} if words else set()
 
 
@@ -256,6 +328,9 @@ def _examples(rows: list[dict], data: Data, rng: random.Random) -> list[Example]
         return [e for r in {r["positive"]: r for r in rows}.values() for e in _cloze(r["positive"], data, rng)]
     if data.form == "answers":
         return [Example(r["context"], r["answer"], None, r["question"], group=r["answer"]) for r in rows]
+    if data.form == "unlabelled":
+        found = dict.fromkeys(r[data.column or "text"] for r in rows)
+        return [Example(t, t, None, data.instruction, data.instruction, unlabelled=True) for t in found]
     return _labelled(rows, data, rng)
 
 
@@ -308,87 +383,3 @@ def _labelled(rows: list[dict], data: Data, rng: random.Random) -> list[Example]
                 )
             )
     return examples
-
-
-def mine_negatives(examples: list[Example], rng: random.Random, depth: int = 10) -> list[Example]:
-    """Give pairs hard negatives: another pair's positive that BM25 finds for the anchor.
-
-    One of the second to ``depth``-th best foreign passages is drawn. The best is left out, because
-    in small collections it answers the question too often (Karpukhin et al. 2020, arXiv 2004.04906,
-    mine with BM25; Qu et al. 2021, arXiv 2010.08191, on false negatives).
-    """
-    import bm25s
-
-    passages = sorted({e.positive for e in examples})
-    index = bm25s.BM25()
-    index.index(bm25s.tokenize(passages, stopwords="en", show_progress=False), show_progress=False)
-    questions = bm25s.tokenize([e.anchor for e in examples], stopwords="en", show_progress=False)
-    found, _ = index.retrieve(questions, k=min(depth + 1, len(passages)), show_progress=False)
-    mined = []
-    for example, row in zip(examples, found, strict=True):
-        foreign = [passages[i] for i in row if passages[i] != example.positive][1:depth]
-        mined.append(example._replace(negative=example.negative or (rng.choice(foreign) if foreign else None)))
-    return mined
-
-
-def by_topic(examples: list[Example], size: int, seed: int) -> list[Example]:
-    """Number the topics of the positives, about ``size`` examples each, so that batches can be made of one topic.
-
-    Then the other passages of a batch are hard negatives, and cost nothing more (topic-aware sampling,
-    Hofstätter et al. 2021, arXiv 2104.06967). Topics are k-means clusters of TF-IDF vectors in 64 dimensions.
-    """
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import normalize
-
-    words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform([e.positive for e in examples])
-    reduced = TruncatedSVD(min(64, *(n - 1 for n in words.shape)), random_state=seed).fit_transform(words)
-    clusters = KMeans(max(1, len(examples) // size), n_init=1, random_state=seed).fit_predict(normalize(reduced))
-    return [e._replace(topic=int(topic)) for e, topic in zip(examples, clusters, strict=True)]
-
-
-def by_instruction(examples: list[Example]) -> list[Example]:
-    """Number the instructions as topics: in a batch of one instruction, whatever it does to all texts tells nothing."""
-    numbers = {words: n for n, words in enumerate(sorted({e.instruction or "" for e in examples}))}
-    return [e._replace(topic=numbers[e.instruction or ""]) for e in examples]
-
-
-def batches(datasets: list[list[Example]], weights: list[float], batch_size: int, steps: int, seed: int):
-    """``steps`` batches, each from one data set, of examples of similar length.
-
-    The order depends on the seed alone, so a resumed run sees the same batches.
-    """
-    rng = random.Random(seed)
-    pools = [_epochs(examples, batch_size, rng.random()) for examples in datasets]
-    for _ in range(steps):
-        (which,) = rng.choices(range(len(datasets)), weights)
-        yield next(pools[which])
-
-
-def _epochs(examples: list[Example], batch_size: int, seed: float):
-    if len(examples) < batch_size:
-        raise ValueError(f"{len(examples)} examples are fewer than one batch of {batch_size}")
-    rng = random.Random(seed)
-    while True:
-        order = examples[:]
-        rng.shuffle(order)
-        parts = _topics(order, rng) if any(e.topic for e in order) else _lengths(order, 16 * batch_size)
-        chunks = [p[i : i + batch_size] for p in parts for i in range(0, len(p) - batch_size + 1, batch_size)]
-        rng.shuffle(chunks)
-        yield from chunks
-
-
-def _lengths(order: list[Example], bucket: int) -> list[list[Example]]:
-    parts = [order[start : start + bucket] for start in range(0, len(order), bucket)]
-    return [sorted(part, key=lambda e: len(e.anchor) + len(e.positive)) for part in parts]
-
-
-def _topics(order: list[Example], rng: random.Random) -> list[list[Example]]:
-    """One list in which the examples of a topic stand together, the topics in random order."""
-    topics: dict[int, list[Example]] = {}
-    for e in order:
-        topics.setdefault(e.topic, []).append(e)
-    rest = list(topics.values())
-    rng.shuffle(rest)
-    return [[e for topic in rest for e in topic]]

@@ -1,6 +1,6 @@
-"""Command line and log of training.
+"""A whole training run, with its checkpoints and its log.
 
-    python -m course_utils.training.runs smol-sgpt-nli --data FOLDER --out FOLDER
+    several-tokens train smol-sgpt-nli --data FOLDER --out FOLDER
 
 trains the recipe of that name and writes the adapter. An interrupted run
 continues where its last checkpoint was. While it runs, a probe records what
@@ -8,7 +8,6 @@ the paper is about: how far the embeddings move along each principal component
 of the untrained model, and how many key tokens come out.
 """
 
-import argparse
 import json
 import os
 import time
@@ -86,49 +85,71 @@ def probe_steps(total: int, every: int = 40) -> set[int]:
     return {s for s in early if s <= total} | set(range(every, total + 1, every)) | {total}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line: train one recipe, resume if it was interrupted, write the adapter."""
-    parser = argparse.ArgumentParser(prog="python -m course_utils.training.runs", description=main.__doc__)
-    parser.add_argument("recipe", help="name of a shipped recipe, or a path to a .toml file")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the recipe's data files")
-    parser.add_argument("--out", type=Path, default=registry.ADAPTERS, help="the adapter goes to OUT/NAME")
-    parser.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints and logs while it runs")
-    parser.add_argument("--probe-pairs", type=Path, help="judged sentence pairs (jsonl) for the log")
-    parser.add_argument("--keep-out", type=Path, nargs="*", default=[], help="files whose texts must not be trained on")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
-    parser.add_argument("--compile", action="store_true", help="compile the layers (needs a C++ compiler)")
-    args = parser.parse_args(argv)
+def train_recipe(
+    recipe: str,
+    data: Path,
+    out: Path | None = None,
+    work: Path = Path("runs"),
+    *,
+    probe_pairs: Path | None = None,
+    keep_out: Sequence[Path] = (),
+    dtype: str = "bfloat16",
+    compiled: bool = False,
+) -> Path:
+    """Train one recipe, resume if it was interrupted, write the adapter.
 
-    path = Path(args.recipe) if args.recipe.endswith(".toml") else recipes.RECIPES / f"{args.recipe}.toml"
-    recipe = recipes.read(path)
-    evaluation = datasets.wikipedia_sentences() + [text.text for text in instruction_texts.read()]
-    for file in args.keep_out:
-        evaluation += [v for row in recipes.read_rows(file, ()) for v in row.values() if isinstance(v, str)]
-    data, dropped = recipes.load_examples(recipe, args.data, evaluation)
+    Args:
+        recipe: name of a recipe that ships, or a path to a ``.toml`` file.
+        data: folder with the recipe's data files.
+        out: the adapter goes to ``out/NAME``; by default to the course's own ``data/adapters``.
+        work: checkpoint and log lie in ``work/NAME`` while it runs.
+        probe_pairs: judged sentence pairs (JSON Lines); the log then has their Spearman correlation.
+        keep_out: files whose texts must not be trained on, besides the course's own evaluation texts.
+        dtype: arithmetic of the frozen weights, ``"bfloat16"`` or ``"float32"``.
+        compiled: compile the layers, which needs a C++ compiler.
+
+    Returns:
+        the adapter's folder.
+
+    Raises:
+        FileNotFoundError, ValueError: a recipe, data file or checkpoint that is missing or does not fit.
+    """
+    path = Path(recipe) if recipe.endswith(".toml") else recipes.RECIPES / f"{recipe}.toml"
+    plan = recipes.read(path)
+    examples, dropped = recipes.load_examples(plan, data, evaluation_texts(keep_out))
     print("rows left out because they overlap with evaluation text:", dropped)
-    pairs = []
-    if args.probe_pairs:
-        rows = recipes.read_rows(args.probe_pairs, ("sentence1", "sentence2"))
-        rows = rows[:: max(1, len(rows) // 125)]
-        pairs = [(r["sentence1"], r["sentence2"], r["score"]) for r in rows]
+    judged = _judged(probe_pairs) if probe_pairs else []
+    run = start(plan, dtype, compiled)
+    probe = Probe(run, datasets.wikipedia_sentences(120), judged)
+    log = _logged_steps(run, examples, probe, work / path.stem)
+    folder = (out or registry.ADAPTERS) / path.stem
+    save_adapter(run, folder, {**log, "left_out": dropped, "dtype": dtype})
+    return folder
 
-    run = start(recipe, args.dtype, args.compile)
-    probe = Probe(run, datasets.wikipedia_sentences(120), pairs)
-    work = args.work / path.stem
+
+def evaluation_texts(keep_out: Sequence[Path] = ()) -> list[str]:
+    """Texts that nothing is trained on: the Wikipedia sentences, those of lesson 06, all strings in ``keep_out``."""
+    found = datasets.wikipedia_sentences() + [text.text for text in instruction_texts.read()]
+    for file in keep_out:
+        found += [v for row in recipes.read_rows(file, ()) for v in row.values() if isinstance(v, str)]
+    return found
+
+
+def _judged(file: Path, n: int = 125) -> list[tuple[str, str, float]]:
+    """About ``n`` judged pairs, spread evenly over a file."""
+    rows = recipes.read_rows(file, ("sentence1", "sentence2"))
+    return [(r["sentence1"], r["sentence2"], r["score"]) for r in rows[:: max(1, len(rows) // n)]]
+
+
+def _logged_steps(run: Run, examples: list[list[recipes.Example]], probe: Probe, work: Path) -> dict:
+    """Train to the last step, from the checkpoint in ``work`` if there is one; the log of all steps."""
     work.mkdir(parents=True, exist_ok=True)
     checkpoint, log_file = work / "checkpoint.safetensors", work / "log.json"
-    log = {"probe": [probe(run, None)], "losses": [], "seconds": 0.0}
-    if checkpoint.exists():
-        load_checkpoint(run, checkpoint)
-        log = json.loads(log_file.read_text(encoding="utf-8"))
-        # A kill between the two files leaves a log that is ahead of the checkpoint.
-        log["losses"] = log["losses"][: run.step]
-        log["probe"] = [row for row in log["probe"] if row["step"] <= run.step]
-        print("resuming at step", run.step)
-    total = sum(s.steps for s in recipe.stage)
+    log = _resumed(run, checkpoint, log_file) or {"probe": [probe(run, None)], "losses": [], "seconds": 0.0}
+    total = sum(s.steps for s in run.recipe.stage)
     look, clock = probe_steps(total), time.monotonic()
 
-    with tqdm(total=total, initial=run.step, desc=path.stem, mininterval=10) as bar:
+    with tqdm(total=total, initial=run.step, desc=work.name, mininterval=10) as bar:
 
         def on_step(run: Run, loss: float) -> None:
             nonlocal clock
@@ -143,16 +164,24 @@ def main(argv: Sequence[str] | None = None) -> None:
                 _write_json(log_file, log)
                 save_checkpoint(run, checkpoint)
 
-        train(run, data, on_step=on_step)
-    save_adapter(run, args.out / path.stem, {**log, "left_out": dropped, "dtype": args.dtype})
-    print("adapter written to", args.out / path.stem)
+        train(run, examples, on_step=on_step)
+    return log
+
+
+def _resumed(run: Run, checkpoint: Path, log_file: Path) -> dict | None:
+    """Put a checkpoint back into the run and return its log; None where there is no checkpoint."""
+    if not checkpoint.exists():
+        return None
+    load_checkpoint(run, checkpoint)
+    log = json.loads(log_file.read_text(encoding="utf-8"))
+    # A kill between the two files leaves a log that is ahead of the checkpoint.
+    log["losses"] = log["losses"][: run.step]
+    log["probe"] = [row for row in log["probe"] if row["step"] <= run.step]
+    print("resuming at step", run.step)
+    return log
 
 
 def _write_json(path: Path, content: dict) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content), encoding="utf-8")
     os.replace(partial, path)
-
-
-if __name__ == "__main__":
-    main()

@@ -294,7 +294,7 @@ def test_the_measures_say_what_is_wrong():
     with pytest.raises(ValueError, match=r"no surface tokens in text\(s\) \[1\]"):
         global_alignment(ranked, [surface[0], np.array([], np.int64)])
     for k in (11, 0):
-        with pytest.raises(ValueError, match=f"k={k}"):
+        with pytest.raises(ValueError, match=f"between 1 and the 10 aligned tokens that are ranked; got {k}"):
             hits(ranked, surface, k=k)
     with pytest.raises(ValueError, match="no texts"):
         global_alignment(np.empty((0, 3), np.int64), [])

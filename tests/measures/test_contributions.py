@@ -115,7 +115,7 @@ def test_embeddings_that_do_not_fit_are_refused_by_name(world):
         with pytest.raises(ValueError, match="row 3 of a is all zeros"):
             call(bad, b)
         bad[2, 1] = np.nan
-        with pytest.raises(ValueError, match="row 2 of b holds NaN"):
+        with pytest.raises(ValueError, match="b hold NaN or infinity in row\\(s\\) \\[2\\]"):
             call(b, bad)
     with pytest.raises(ValueError, match="embeddings have 11 values, rows of E_g 12"):
         frame.contributions(a[:, 1:], b[:, 1:])
@@ -213,7 +213,7 @@ def test_let_through_by_hand():
 
 @pytest.mark.parametrize("measure", [co.above, co.let_through])
 def test_measures_refuse_nothing_and_nan(measure):
-    with pytest.raises(ValueError, match="without NaN"):
+    with pytest.raises(ValueError, match="is empty; give one or more numbers"):
         measure([], [1.0])
-    with pytest.raises(ValueError, match="without NaN"):
+    with pytest.raises(ValueError, match=r"\[0\] is nan; remove it"):
         measure([1.0], [float("nan")])

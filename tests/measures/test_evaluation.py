@@ -1,6 +1,9 @@
 """Measures against references written out by hand, and resampling against what theory says."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,8 +59,8 @@ def test_cosines():
     [
         ([[1, 0], [0, 0]], [[1, 1], [1, 1]], "row 1 of a is all zeros"),
         ([[1, 0], [0, 1]], [[0, 0], [1, 1]], "row 0 of b is all zeros"),
-        ([[1, 0], [0, np.nan]], [[1, 1], [1, 1]], "row 1 of a holds NaN"),
-        ([1, 0], [[1, 1]], r"a must have shape \[n, d\]; got \(2,\)"),
+        ([[1, 0], [0, np.nan]], [[1, 1], [1, 1]], "a hold NaN or infinity in row\\(s\\) \\[1\\]"),
+        ([1, 0], [[1, 1]], r"a must be \[n, d\]; got shape \(2,\)"),
         ([[1, 0]], [[1, 1, 1]], "a"),
     ],
 )
@@ -133,8 +136,8 @@ def test_bootstrap_of_a_set_valued_statistic():
     [
         (([],), "no values"),
         (([1.0, np.nan],), r"values\[1\] is nan"),
-        (([1.0, 2.0], np.mean, 0), "n_resamples >= 1"),
-        (([1.0, 2.0], np.mean, 10, 95), "confidence < 1; got 10 and 95"),
+        (([1.0, 2.0], np.mean, 0), "n_resamples must be at least 1; got 0"),
+        (([1.0, 2.0], np.mean, 10, 95), "confidence must lie between 0 and 1; got 95"),
         (([1.0, 2.0], lambda x, axis: np.log(x.min(axis=axis) - 1.5)), "NaN or infinite for .* of 1000 resamples"),
     ],
 )
@@ -242,8 +245,8 @@ def test_rank_orders_by_score_then_by_id():
     "scores, queries, documents, k, message",
     [
         (np.ones((2, 2)), ["q"], ["a", "b"], 1, r"shape \(2, 2\); there are 1 queries, 2 documents"),
-        (np.ones((1, 2)), ["q"], ["a", "a"], 1, "doc_ids repeats 'a'"),
-        (np.ones((2, 1)), ["q", "q"], ["a"], 1, "query_ids repeats 'q'"),
+        (np.ones((1, 2)), ["q"], ["a", "a"], 1, "doc_ids: 'a' occurs twice"),
+        (np.ones((2, 1)), ["q", "q"], ["a"], 1, "query_ids: 'q' occurs twice"),
         (np.array([[0, np.nan]]), ["q"], ["a", "b"], 1, "query 'q' and document 'b' is NaN"),
         (np.ones((1, 1)), ["q"], ["a"], 0, "k must be at least 1; got 0"),
     ],
@@ -251,6 +254,53 @@ def test_rank_orders_by_score_then_by_id():
 def test_rank_refuses(scores, queries, documents, k, message):
     with pytest.raises(ValueError, match=message):
         evaluation.rank(scores, queries, documents, k)
+
+
+def test_a_document_with_the_id_of_the_query_can_be_left_out():
+    scores, ids = np.array([[9.0, 2.0, 1.0], [5.0, 7.0, 6.0]]), ["a", "b", "c"]
+    assert [list(own) for own in evaluation.rank(scores, ["a", "x"], ids, k=2).values()] == [["a", "b"], ["b", "c"]]
+    run = evaluation.rank(scores, ["a", "x"], ids, k=2, ignore_identical_ids=True)
+    assert [list(own) for own in run.values()] == [["b", "c"], ["b", "c"]]
+    # Argument and counter-argument: the query itself is a document, and not the answer.
+    assert evaluation.retrieval_scores(run, {"a": {"b": 1}, "x": {"b": 1}}, ["RR"]) == {"RR": {"a": 1.0, "x": 1.0}}
+
+
+def test_relevances_may_be_whole_numbers_of_any_kind():
+    run, expected = {"q": {"a": 2.0, "b": 1.0, "c": 0.5}}, None
+    for kind in (int, np.int64, np.int8, float, np.float32):
+        found = evaluation.retrieval_scores(run, {"q": {"a": kind(1), "b": kind(0), "c": kind(3)}})
+        assert found == (expected := expected or found)
+    negative = {"q": {"a": -1, "b": -2, "c": 1}}  # not judged, and spam, as TREC marks them
+    assert evaluation.retrieval_scores(run, negative, ["RR"])["RR"]["q"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("value", [2**31 - 1, 2**40, 1001, -3, 0.5, float("nan"), "1", None])
+def test_relevances_that_are_no_grades_are_refused_with_their_place(value):
+    said = r"qrels\['q'\]\['a'\]: the score must (be a whole number|lie between -2 and 1000)"
+    with pytest.raises(ValueError, match=said):
+        evaluation.retrieval_scores({"q": {"a": 1.0}}, {"q": {"a": value}})
+
+
+@pytest.mark.parametrize("name", ["P", "P@0", "nDCG@1.5", "ERR@10", "Accuracy", "AP(rel=0)", "R@True", " "])
+def test_measures_that_end_the_interpreter_or_want_other_programs_are_refused(name):
+    with pytest.raises(ValueError, match="unknown measure .*; use nDCG@10|is empty"):
+        evaluation.retrieval_scores({"q": {"a": 1.0}}, {"q": {"a": 1}}, [name])
+
+
+@pytest.mark.parametrize(
+    "name", ["nDCG@3", "nDCG", "R@2", "P@1", "RR@2", "AP@2", "Success@1", "AP", "Rprec", "Bpref", "P(rel=2)@1"]
+)
+def test_every_measure_that_is_offered_gives_a_number(name):
+    assert 0 <= evaluation.retrieval_scores({"q": {"a": 1.0, "b": 0.5}}, {"q": {"b": 2}}, [name])[name]["q"] <= 1
+
+
+def test_retrieval_scores_survive_whatever_they_are_given():
+    """In a process of its own: half a character in an id once ended the interpreter."""
+    file = Path(__file__).with_name("hostile_retrieval.py")
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    answers, errors = map(int, done.stdout.split())
+    assert answers > 50 and errors > 50 and answers + errors >= 300
 
 
 def test_queries_without_answer_or_without_relevant_document():
@@ -270,8 +320,8 @@ def test_queries_without_answer_or_without_relevant_document():
         ({"q": {"a": 1.0}}, {"q": {"a": 0}}, ["RR"], "none of the 1 queries has a relevant document"),
         ({"q": {"a": 1.0}, "x": {}}, {"q": {"a": 1}}, ["RR"], "1 queries of the run have no judgements, .* 'x'"),
         ({"q": {"a": np.nan}}, {"q": {"a": 1}}, ["RR"], "query 'q' and document 'a' is NaN"),
-        ({"q": {"a": 1.0}}, {"q": {"a": 1}}, ["nDCG@ten"], r"unknown measure in \['nDCG@ten'\]"),
-        ({"q": {"a": 1.0}}, {"q": {"a": 1}}, ["Quality"], r"unknown measure in \['Quality'\]"),
+        ({"q": {"a": 1.0}}, {"q": {"a": 1}}, ["nDCG@ten"], r"unknown measure 'nDCG@ten'"),
+        ({"q": {"a": 1.0}}, {"q": {"a": 1}}, ["Quality"], r"unknown measure 'Quality'"),
     ],
 )
 def test_retrieval_scores_refuses(run, qrels, measures, message):

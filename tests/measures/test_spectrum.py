@@ -195,6 +195,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 
 def test_variation_refuses():
+    with pytest.raises(ValueError, match=r"directions must be \[r, 20\], as the embeddings; got \(2, 19\)"):
+        spectrum.variation(np.ones((3, 20)), np.zeros((3, 20)), np.eye(19)[:2])
     with pytest.raises(ValueError, match=r"same shape; got \(300, 20\) and \(299, 20\)"):
         spectrum.variation(cloud(), cloud()[:-1], np.ones(20))
     with pytest.raises(ValueError, match="did not move"):
@@ -202,7 +204,7 @@ def test_variation_refuses():
     with pytest.raises(ValueError, match=r"changes hold NaN or infinity in row\(s\) \[0"):
         spectrum.summarise_variation(np.full((5, 3), np.nan))
     for bad in ({"n_resamples": 0}, {"confidence": 1.0}):
-        with pytest.raises(ValueError, match="n_resamples >= 1 and 0 < confidence < 1"):
+        with pytest.raises(ValueError, match="n_resamples must be at least 1|0 < confidence < 1"):
             spectrum.summarise_variation(np.ones((5, 3)), **bad)
     with pytest.raises(ValueError, match="two texts"):
         spectrum.summarise_variation(np.ones((1, 3)))
@@ -311,6 +313,8 @@ def test_every_change_keeps_shape_and_type_and_names_a_broken_row():
         np.testing.assert_allclose(change(cloud(n=4)[1:2])[0], result[1], atol=1e-4)  # texts do not meet
         with pytest.raises(ValueError, match=r"NaN or infinity in row\(s\) \[2\]"):
             change(broken)
+        with pytest.raises(ValueError, match="must have 19 values, as the embeddings; got 20|20 dimensions do not"):
+            change(cloud(n=4, d=19))
 
 
 # --- What people look at --------------------------------------------------------------------------

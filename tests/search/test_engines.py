@@ -54,14 +54,14 @@ def real():
     from safetensors import safe_open
     from transformers import AutoTokenizer
 
-    name = next(n for n in reversed(arrays.have()) if registry.get(n).backbone == "smollm2")
+    name = next(n for n in reversed(arrays.have("sentences")) if registry.get(n).backbone == "smollm2")
     folder = Path(store.backbone("smollm2"))
     with safe_open(folder / "model.safetensors", "pt") as file:
         key = next(k for k in file.keys() if k.endswith("embed_tokens.weight"))
         unembedding = file.get_tensor(key).float()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     special = special_ids(tokenizer, len(unembedding))
-    documents = sparse.document_vectors(arrays.load(name, 300), unembedding, 128, exclude=special)
+    documents = sparse.document_vectors(arrays.load("sentences", name)[:300], unembedding, 128, exclude=special)
     texts = [" ".join(s.split()[:6]) for s in wikipedia_sentences(10)]
     queries = sparse.query_vectors(
         sparse.query_tokens(tokenizer, texts), len(unembedding), token_weights=sparse.idf(documents)
@@ -109,7 +109,7 @@ def test_a_class_is_named_after_its_first_token():
 
 
 def test_two_tokens_of_one_name_are_refused():
-    with pytest.raises(ValueError, match="columns 0 and 2 are both called 'a'"):
+    with pytest.raises(ValueError, match="tokens: 'a' occurs twice, at 0 and 2"):
         anserini.token_strings(Spelled("a", "b", "a"), 3)
 
 
@@ -189,12 +189,12 @@ def test_a_failed_export_leaves_the_older_file_alone(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"ids": ["a", "b"]}, "2 ids for 3 documents"),
-        ({"ids": ["a", "b", "a"]}, "the id 'a' occurs twice among the documents"),
-        ({"ids": ["a", "b", 3]}, "must be strings that are not empty; got 3"),
-        ({"tokens": TOKENS[:5]}, "5 names of tokens for 6 columns"),
-        ({"tokens": [*TOKENS[:5], "a b"]}, "column 5 is called 'a b'; a name must not be empty or hold white space"),
-        ({"tokens": [*TOKENS[:5], "game"]}, "columns 1 and 5 are both called 'game'"),
+        ({"ids": ["a", "b"]}, "ids holds 2 ids where 3 are needed"),
+        ({"ids": ["a", "b", "a"]}, "ids: 'a' occurs twice, at 0 and 2"),
+        ({"ids": ["a", "b", 3]}, r"ids\[2\] is int, not a string: 3; write \[str\(x\) for x in ids\]"),
+        ({"tokens": TOKENS[:5]}, "tokens holds 5 ids where 6 are needed"),
+        ({"tokens": [*TOKENS[:5], "a b"]}, r"tokens\[5\] is 'a b': a token's name must not hold white space"),
+        ({"tokens": [*TOKENS[:5], "game"]}, "tokens: 'game' occurs twice, at 1 and 5"),
         ({"contents": ["one"]}, "1 contents for 3 documents"),
         ({"documents": csr_array(np.full((3, 6), -1.0))}, "row 0 holds the weight -1.0"),
         ({"documents": csr_array(np.full((3, 6), np.nan))}, "row 0 holds the weight nan"),
@@ -202,7 +202,7 @@ def test_a_failed_export_leaves_the_older_file_alone(tmp_path):
 )
 def test_an_export_that_could_not_be_read_again_is_refused(tmp_path, changed, said):
     given = {"documents": csr_array(np.ones((3, 6))), "ids": ["a", "b", "c"], "tokens": TOKENS} | changed
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, TypeError), match=said):
         anserini.write_anserini(tmp_path / "docs.jsonl", **given)
     assert not list(tmp_path.iterdir())
 
@@ -214,13 +214,13 @@ GOOD = '{"id": "a", "contents": "x", "vector": {"game": 1.5}}'
     ("line", "said"),
     [
         ("{", "is not valid JSON"),
-        ("", "is not valid JSON"),
+        ("", "is empty; remove it"),
         ("[1, 2]", "must hold an object"),
         ('{"id": "b"}', "lacks 'vector'; it has 'id'"),
         ('{"vector": {}}', "lacks 'id'"),
         (GOOD, "the id 'a' occurs a second time"),
-        ('{"id": null, "vector": {}}', "an id is a string or a whole number; got None"),
-        ('{"id": true, "vector": {}}', "an id is a string or a whole number; got True"),
+        ('{"id": null, "vector": {}}', "an id must be a string or a whole number; got None"),
+        ('{"id": true, "vector": {}}', "an id must be a string or a whole number; got True"),
         ('{"id": "b", "vector": ["game"]}', "vector must map tokens to weights"),
         ('{"id": "b", "contents": 3, "vector": {}}', "contents must be a text; got 3"),
         ('{"id": "b", "vector": {"Game": 1}}', "the token 'Game' is none of the 6 names"),
@@ -242,7 +242,7 @@ def test_a_broken_line_is_named(tmp_path, line, said):
 def test_bytes_that_are_no_text_and_files_that_are_not_there_are_named(tmp_path):
     path = tmp_path / "docs.jsonl"
     path.write_bytes(GOOD.encode() + b"\n\xff\n")
-    with pytest.raises(ValueError, match="line 2 is not valid JSON"):
+    with pytest.raises(ValueError, match="line 2 is not UTF-8 text"):
         anserini.read_anserini(path, TOKENS)
     with pytest.raises(FileNotFoundError, match="no.jsonl does not exist"):
         anserini.read_anserini(tmp_path / "no.jsonl", TOKENS)
@@ -314,6 +314,36 @@ def test_k_bounds_the_result_and_ties_are_in_the_order_of_the_ids(engine):
     queries = csr_array(np.array([[1.0, 0]], dtype=np.float32))
     assert list(ask(engine, documents, ["c", "b", "a", "e"], queries, ["q"], 4)["q"]) == ["a", "b", "c"]
     assert len(ask(engine, documents, ["c", "b", "a", "e"], queries, ["q"], 2)["q"]) == 2
+
+
+@pytest.mark.parametrize("location", ["localhost:6333", "127.0.0.1:6333", "search.example:80", "[::1]:6333"])
+def test_a_host_and_a_port_are_a_server_not_a_folder(location, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("qdrant_client.QdrantClient", lambda *args, **options: asked.append(options))
+    monkeypatch.chdir(tmp_path)
+    engines.qdrant_client(location)
+    engines.qdrant_client(f"https://{location}")
+    assert asked == [{"url": f"http://{location}"}, {"url": f"https://{location}"}] and not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("location", ["", "  ", None, 3, "grpc://x:6334", "~nobody-of-that-name/idx", __file__])
+def test_what_is_neither_server_nor_folder_is_refused(location, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match="the path|location|is a file, not a folder"):
+        engines.qdrant_client(location)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_may_lie_at_home_and_says_who_holds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    client = engines.qdrant_client("~/idx")
+    assert [path.name for path in tmp_path.iterdir()] == ["idx"]
+    with pytest.raises(ValueError, match=r"idx is held by another client.*call its close\(\)"):
+        engines.qdrant_client("~/idx")
+    client.close()
+    engines.qdrant_client("~/idx").close()
 
 
 def test_qdrant_in_a_folder_is_still_there_when_it_is_opened_again(tmp_path):
@@ -420,8 +450,8 @@ def test_the_same_functions_speak_to_a_server(server):
     ("given", "said"),
     [
         ({"k": 0}, "k must be at least 1; got 0"),
-        ({"query_ids": ["q"]}, "1 ids for 2 queries"),
-        ({"query_ids": ["q", "q"]}, "the id 'q' occurs twice among the queries"),
+        ({"query_ids": ["q"]}, "query_ids holds 1 ids where 2 are needed"),
+        ({"query_ids": ["q", "q"]}, "query_ids: 'q' occurs twice, at 0 and 1"),
         ({"queries": csr_array(np.full((2, 3), np.inf))}, "queries: row 0 holds the weight inf"),
         ({"collection": "no"}, "there is no collection 'no'; index the documents first"),
     ],
@@ -435,7 +465,7 @@ def test_a_search_that_makes_no_sense_is_refused(given, said):
 
 def test_documents_that_cannot_be_indexed_are_refused():
     client = engines.qdrant_client()
-    with pytest.raises(ValueError, match="the id 'a' occurs twice among the documents"):
+    with pytest.raises(ValueError, match="ids: 'a' occurs twice, at 0 and 1"):
         engines.qdrant_index(client, csr_array(np.eye(2)), ["a", "a"])
     with pytest.raises(ValueError, match="documents: row 1 holds the weight nan; weights must be finite"):
         engines.qdrant_index(client, csr_array(np.array([[1.0, 0], [0, np.nan]])), ["a", "b"])

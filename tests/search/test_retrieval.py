@@ -5,13 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tiny import SENTENCES, save_tokenizer
 
+from course_utils.__main__ import main
 from course_utils.measures import alignment, evaluation
+from course_utils.models import registry
 from course_utils.search import retrieval, sparse
 from course_utils.search.retrieval import Setting, Workbench, cheapest, grid, ratio, systems
-from course_utils.shipped import retrieval_arrays
-from course_utils.shipped.retrieval_arrays import Embedded
+from course_utils.shipped import collections, kinds
+from course_utils.shipped.collections import Embedded
 from course_utils.texts.datasets import Retrieval
 
 V, D = 320, 16
@@ -129,6 +132,18 @@ def test_judge_takes_rows_in_any_order(bench):
     np.testing.assert_array_equal(bench.judge(bench.dense(), [0], "RR"), [1.0])
 
 
+def test_a_query_that_is_a_document_itself_can_be_left_out_of_its_own_answers(bench):
+    renamed = dict(zip(["q0", "d1", "q2", "d3", *"abcde"], bench.collection.corpus.values(), strict=True))
+    qrels = {q: {"d3": 1} for q in bench.collection.queries}
+    parts = (bench.embedded, bench.unembedding, bench.tokenizer)
+    judged = [
+        Workbench(Retrieval(renamed, bench.collection.queries, qrels), *parts, ignore_identical_ids=ignore)
+        for ignore in (False, True)
+    ]
+    scores = np.tile([9.0, 1, 8, 7, 0, 0, 0, 0, 0], (4, 1))  # first come q0 and q2, which two queries are called as
+    assert [b.judge(scores, measure="RR").round(2).tolist() for b in judged] == [[0.33] * 4, [0.5, 0.33, 0.5, 0.33]]
+
+
 def test_the_halves_share_no_query_and_leave_out_what_cannot_be_scored(bench):
     tune, held_out = bench.halves()
     assert sorted(tune + held_out) == [0, 1, 2, 3] and not set(tune) & set(held_out)
@@ -191,19 +206,19 @@ def test_the_stored_rows_are_whole_and_of_the_adapters_that_are_here():
         assert {len(v) for v in row["nDCG@10"].values()} == {row["queries"]}, name
         assert all(0 <= x <= 1 for values in row["nDCG@10"].values() for x in values), name
         Setting(**row["setting"])
-        if retrieval_arrays.registry.available((row["embedder"],)):
-            assert retrieval.is_current(row), f"{name}: run python -m course_utils.search.retrieval again"
+        if registry.available((row["embedder"],)):
+            assert retrieval.is_current(row), f"{name}: run several-tokens search again"
 
 
 def test_a_row_of_another_adapter_is_not_current():
-    name = retrieval_arrays.registry.available(retrieval_arrays.NAMES)[0]
-    made_from = retrieval_arrays.source(name, Retrieval({"d": "text"}, {}, {}), "bfloat16")
+    name = kinds.KINDS["retrieval"].names[0]
+    made_from = collections.source(name, Retrieval({"d": "text"}, {}, {}), "bfloat16")
     row = {"embedder": name, "made_from": made_from}
     assert retrieval.is_current(row)
     assert not retrieval.is_current({**row, "made_from": {**made_from, "adapters": "0"}})
 
 
-def test_the_command_reads_a_folder_and_writes_a_row(bench, collection, tmp_path, monkeypatch, capsys):
+def test_the_command_reads_a_folder_and_writes_a_row(bench, collection, tmp_path, monkeypatch):
     folder = tmp_path / "beir"
     (folder / "qrels").mkdir(parents=True)
     for name, texts in (("corpus", collection.corpus), ("queries", collection.queries)):
@@ -213,14 +228,16 @@ def test_the_command_reads_a_folder_and_writes_a_row(bench, collection, tmp_path
     (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n")
     seen = []
 
-    def measured(loaded, name, dtype):
-        seen.append((loaded, name, dtype))
+    def measured(loaded, name, dtype, **options):
+        seen.append((loaded, name, dtype, options))
         return {"embedder": name, "nDCG@10": {"dense cosine": [1.0, 0.5]}}
 
     monkeypatch.setattr(retrieval, "measure", measured)
     monkeypatch.setattr(retrieval, "RESULTS", tmp_path / "results.json")
-    retrieval.main(["smol-sgpt-qa", "--beir", str(folder), "--title", "Small", "--dtype", "bfloat16"])
-    assert seen == [(collection, "smol-sgpt-qa", "bfloat16")]
-    assert "0.75" in capsys.readouterr().out
+    options = ["--beir", str(folder), "--title", "Small", "--dtype", "bfloat16", "--ignore-identical-ids"]
+    done = CliRunner().invoke(main, ["search", "smol-sgpt-qa", *options])
+    assert done.exit_code == 0, done.output
+    assert seen == [(collection, "smol-sgpt-qa", "bfloat16", {"ignore_identical_ids": True})]
+    assert "0.75" in done.stdout
     [row] = json.loads((tmp_path / "results.json").read_text())
     assert row["collection"] == "Small" and row["embedder"] == "smol-sgpt-qa"

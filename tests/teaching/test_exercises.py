@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from functools import partial
 from types import ModuleType
 
 import numpy as np
@@ -14,6 +15,7 @@ from course_utils.teaching.exercises import (
     QUIZZES,
     AnswerError,
     as_array,
+    as_number,
     check,
     exercise,
     exercises,
@@ -37,10 +39,8 @@ def lesson99(monkeypatch):
 
     @exercise("99.2", title="Double", difficulty=2, minutes=5, expects="a function of one number")
     def double(answer):
-        result = answer(3)
-        if result is None:
-            return missing("the function returns nothing yet")
-        return None if result == 6 else f"the double of 3 is not {result}"
+        result = as_number(answer(3))
+        return None if result == 6 else f"the double of 3 is not {result:g}"
 
     @exercise("99.3", title="Broken check", difficulty=3, minutes=5, expects="anything")
     def broken(answer):
@@ -72,6 +72,24 @@ def test_what_a_learners_function_raises_is_part_of_the_verdict(lesson99):
     assert check("99.2", lambda x: 1 / 0).message == "your function raised ZeroDivisionError: division by zero"
     assert check("99.2", lambda: 6).message.startswith("your function raised TypeError")
     assert check("99.2", lambda x: None).status == "missing"
+
+
+class _Stub:
+    def __call__(self, x):
+        pass
+
+
+@pytest.mark.parametrize("unfinished", [lambda x: None, partial(lambda x, y: None, 1), _Stub()])
+def test_what_can_be_called_but_returns_nothing_yet_is_missing(lesson99, unfinished):
+    assert repr(check("99.2", unfinished)) == "99.2 … not answered yet: your function returns nothing yet"
+
+
+def test_a_check_may_call_an_answer_only_begun(lesson99):
+    lesson99.begun = exercise("99.5", title="Keys", difficulty=1, minutes=1, expects="a dictionary")(
+        lambda answer: None if "claim" in answer else missing("there is no claim yet")
+    )
+    assert repr(check("99.5", {})) == "99.5 … not answered yet: there is no claim yet"
+    assert check("99.5", {"claim": 1}).status == "right"
 
 
 def test_an_error_of_the_check_itself_is_not_hidden(lesson99):
@@ -122,6 +140,10 @@ def test_as_array_accepts_numbers_and_explains_the_rest():
         as_array([[1, 2]], shape=(2,))
     with pytest.raises(AnswerError, match="1 of 2 values are not finite"):
         as_array([1.0, float("nan")])
+    assert as_number(np.float32(0.5)) == 0.5
+    for several in ([1, 2], [[3]]):
+        with pytest.raises(AnswerError, match=r"expected the shape \(\), yours is"):
+            as_number(several)
     for nonsense in ("seven", [[1], [2, 3]], {"a": 1}, object()):
         with pytest.raises(AnswerError, match="cannot be read as such"):
             as_array(nonsense)
@@ -193,13 +215,13 @@ def test_missing_quizzes_and_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="holds the quiz '98.1' of another lesson"):
         quizzes(_write(tmp_path, [QUESTION], quiz_id="98.1") / "lesson99.json")
     (tmp_path / "lesson99.json").write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="lesson99.json is not valid JSON"):
         quiz("99.1", tmp_path)
 
 
 # The course's own exercises -----------------------------------------------------------------------------------------
 
-LESSONS = sorted(p.stem[-2:] for p in (ROOT / "course_utils" / "exercises").glob("lesson[0-9][0-9].py"))
+LESSONS = sorted(p.stem[-2:] for p in (ROOT / "course_utils" / "teaching" / "exercises").glob("lesson[0-9][0-9].py"))
 IDS = [exercise_id for lesson in LESSONS for exercise_id in exercises(lesson)]
 CASES = all_cases()
 

@@ -9,7 +9,7 @@ import pytest
 
 from course_utils.models import registry
 from course_utils.models.embedder import Backbone, Embedder
-from course_utils.shipped import instruction_arrays as ia
+from course_utils.shipped import arrays, instructions
 from course_utils.teaching.explorers.instructions import NONSENSE, InstructionView, asked, instruction_explorer
 from course_utils.teaching.figures import instructions as figures
 from course_utils.texts import aspects, instruction_texts
@@ -115,13 +115,13 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def view(backbone):
-    return InstructionView(Embedder(ia.spec("smol-eol"), backbone))
+    return InstructionView(Embedder(instructions.spec("smol-eol"), backbone))
 
 
 def test_a_view_hands_the_instruction_over_and_none_without_words(view, backbone):
     assert view.prompt(" A cat. ", "topic") == 'The topic of this sentence : "A cat." means in one word:"'
     assert view.prompt("A cat.", " ") == view.prompt("A cat.", None) == 'This sentence : "A cat." means in one word:"'
-    prefixed = InstructionView(Embedder(ia.spec("smol-eol"), backbone), "main {}")
+    prefixed = InstructionView(Embedder(instructions.spec("smol-eol"), backbone), "main {}")
     assert prefixed.instruction(" topic ") == "main topic" and prefixed.instruction(None) is None
 
 
@@ -144,7 +144,7 @@ def test_asked_shows_three_rows_what_is_read_and_what_is_new(view):
 
 
 def test_the_explorer_answers_to_sentence_instruction_and_choice(view, backbone):
-    other = InstructionView(Embedder(ia.spec(ia.UNTRAINED), backbone))
+    other = InstructionView(Embedder(instructions.spec(instructions.UNTRAINED), backbone))
     box = instruction_explorer({"one": view, "two": other}, "A cat sleeps.", "topic")
     sentence, (question, choice), result = box.children[0], box.children[1].children, box.children[2]
     assert result.value == asked(view, "A cat sleeps.", "topic")
@@ -158,58 +158,12 @@ def test_the_explorer_answers_to_sentence_instruction_and_choice(view, backbone)
 # Shipped embeddings -------------------------------------------------------------------------------------------------
 
 
-def test_every_embedder_has_a_current_file():
-    for name in ia.shipped():
-        assert ia.is_current(name), (
-            f"data/arrays/instructions/{name} is stale: python -m course_utils.shipped.instruction_arrays"
-        )
-
-
-def test_a_random_sample_of_rows_is_reproduced(backbone):
-    texts = [text.text for text in instruction_texts.read()]
-    rows = np.random.default_rng().choice(len(texts), 3, replace=False)
-    for name in ia.shipped():
-        fresh, shipped = ia.encode(name, [texts[i] for i in rows], backbone), ia.load(name, backbone)
-        for instruction in ia.INSTRUCTIONS:
-            assert shipped[instruction].shape == (len(texts), 576)
-            step = np.abs(fresh[instruction]).max(axis=1, keepdims=True) / 127  # one byte a number
-            error = np.abs(fresh[instruction] - shipped[instruction][rows])
-            # Half a step for the rounding, and room for the arithmetic of other processors.
-            assert (error <= 0.75 * step).all(), (name, instruction, rows)
-
-
-def test_what_has_no_current_file_is_encoded(monkeypatch, backbone, tmp_path):
-    monkeypatch.setattr(ia, "ARRAYS", tmp_path / "new")
-    three = instruction_texts.read()[:3]
-    monkeypatch.setattr(instruction_texts, "read", lambda: three)
-    assert not ia.is_current("smol-eol")
-    fresh = ia.load("smol-eol", backbone)
-    assert fresh["topic"].shape == (3, 576) and not np.allclose(fresh["topic"], fresh[None])
-    ia.save("smol-eol", fresh)
-    assert ia.is_current("smol-eol")
-    stored = ia.load("smol-eol", backbone)
-    for i in ia.INSTRUCTIONS:
-        step = np.abs(fresh[i]).max(axis=1, keepdims=True) / 127
-        assert (np.abs(stored[i] - fresh[i]) <= 0.51 * step).all()
-    monkeypatch.setattr(instruction_texts, "read", lambda: three[::-1])
-    assert not ia.is_current("smol-eol"), "made from other texts"
-    with pytest.raises(ValueError, match="rows must be finite"):
-        ia.save("smol-eol", {i: np.nan * rows for i, rows in fresh.items()})
-
-
-def test_the_instruction_trained_embedder_listens(backbone):
+def test_the_instruction_trained_embedder_listens():
     """Clusters fit an aspect better when it is asked for than under any other instruction, by the shipped numbers."""
     texts = instruction_texts.read()
-    embedded = ia.load("smol-grit", backbone)
+    embedded = arrays.load("instructions", "smol-grit")
     for aspect, names in instruction_texts.ASPECTS.items():
         true = np.array([getattr(text, aspect) for text in texts])
         fit = {i: aspects.v_measure(true, aspects.clusterings(rows, len(names), 3)) for i, rows in embedded.items()}
         assert max(fit, key=fit.get) == aspect, fit
         assert fit[aspect] > 0.05 + max(value for i, value in fit.items() if i != aspect), fit
-
-
-def test_the_untrained_origin_reads_the_prompts_of_the_trained_one():
-    untrained, trained = ia.spec(ia.UNTRAINED), ia.spec("smol-grit")
-    assert untrained.adapters == () and untrained.name == "untrained"
-    for field in ("prompt", "pooling", "bidirectional", "normalize", "backbone"):
-        assert getattr(untrained, field) == getattr(trained, field)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from course_utils.search.lexical import BM25
+from course_utils.measures.lexical import BM25
 from course_utils.teaching.explorers.search import (
     SNIPPET_WORDS,
     Method,

@@ -84,7 +84,7 @@ def test_impossible_number_of_sentences(n):
 
 def test_every_process_makes_the_same_texts_without_importing_gensim():
     code = (
-        "import hashlib, sys; from course_utils import datasets as d; r = d.wikipedia_retrieval();"
+        "import hashlib, sys; from course_utils.texts import datasets as d; r = d.wikipedia_retrieval();"
         "text = repr((d.wikipedia_sentences(), r.corpus, r.queries, r.qrels));"
         "print(hashlib.sha256(text.encode()).hexdigest(), 'gensim' in sys.modules)"
     )
@@ -230,9 +230,23 @@ def test_beir_folder(tmp_path):
     assert repr(collection) == "Retrieval(3 documents, 2 queries, 2 relevant pairs)"
 
 
+def test_judgements_of_what_is_not_there_are_left_out_and_counted(tmp_path):
+    qrels = [*QRELS, "1\tz\t1", "9\ta\t1", "3\tz\t2"]  # query 3 has no other judgement
+    with pytest.warns(UserWarning, match="3 judgements name .* not there; they were left out, with 1 queries"):
+        collection = readers.retrieval(beir(tmp_path, qrels=qrels))
+    assert collection == readers.retrieval(beir(tmp_path / "clean"))
+
+
+def test_a_document_may_have_a_title_only_and_its_id_may_be_a_number(tmp_path):
+    corpus = [*CORPUS, {"_id": 7, "title": "Plums", "text": None}, {"_id": "8", "title": None, "text": "Cherries"}]
+    collection = readers.retrieval(beir(tmp_path, corpus, qrels=[*QRELS, "2\t7\t1"]))
+    assert (collection.corpus["7"], collection.corpus["8"]) == ("Plums", "Cherries")
+    assert collection.qrels["2"] == {"c": 1, "7": 1}
+
+
 def test_empty_documents_are_left_out_and_counted(tmp_path):
     corpus = [*CORPUS[:2], {"_id": "c", "title": "", "text": " "}, {"_id": "d", "title": "Only a title", "text": ""}]
-    with pytest.warns(UserWarning, match="1 of 4 documents are empty .* 1 queries"):
+    with pytest.warns(UserWarning, match="1 of 4 documents are empty; they were left out, with 1 queries"):
         collection = readers.retrieval(beir(tmp_path, corpus))
     assert list(collection.corpus) == ["a", "b", "d"] and collection.corpus["d"] == "Only a title"
     assert list(collection.queries) == list(collection.qrels) == ["1"]
@@ -250,16 +264,24 @@ def test_empty_documents_are_left_out_and_counted(tmp_path):
         ),
         ({"corpus": [*CORPUS, CORPUS[0]]}, r"corpus\.jsonl, line 4: the id 'a' occurs a second time"),
         ({"corpus": []}, r"corpus\.jsonl is empty"),
-        ({"queries": [QUERIES[0], {"_id": "2", "text": None}]}, r"queries\.jsonl, line 2 lacks 'text'"),
+        ({"queries": [QUERIES[0], {"_id": "2", "text": None}]}, r"queries\.jsonl, line 2: 'text' is null"),
         ({"queries": [*QUERIES, QUERIES[1]]}, r"queries\.jsonl, line 4: the id '2' occurs a second time"),
         ({"queries": [{"_id": "1", "text": " "}, *QUERIES[1:]]}, r"query '1' has no text"),
         ({"qrels": QRELS[1:]}, r"test\.tsv, line 1 must be the header"),
         ({"qrels": []}, r"test\.tsv, line 1 must be the header"),
+        ({"qrels": ["corpus-id\tquery-id\tscore", *QRELS[1:]]}, r"test\.tsv, line 1 must be the header"),
         ({"qrels": [*QRELS, "1 c 1"]}, r"test\.tsv, line 5 must have 3 columns with tabs between; got 1"),
-        ({"qrels": [*QRELS, "1\tz\t1"]}, r"test\.tsv, line 5: there is no document 'z'"),
-        ({"qrels": [*QRELS, "9\ta\t1"]}, r"test\.tsv, line 5: there is no query '9'"),
+        ({"qrels": [QRELS[0], "1\tz\t1", "9\ta\t1"]}, "no judgement names a query and a document of these files"),
+        ({"corpus": [*CORPUS, {"_id": "d", "text": ["a"]}]}, r"line 4: 'text' must be a text; got \['a'\]"),
+        ({"corpus": [*CORPUS, {"_id": "d", "title": 7, "text": "x"}]}, r"line 4: 'title' must be a text; got 7"),
+        ({"corpus": [*CORPUS, {"_id": [1], "text": "x"}]}, r"line 4, '_id': an id must be a string or a whole number"),
+        ({"corpus": [*CORPUS, {"_id": " ", "text": "x"}]}, r"line 4, '_id' is ' ': an id must not be empty"),
+        ({"corpus": [*CORPUS, r'{"_id": "d", "text": "\ud83d"}']}, "line 4, 'text' is not valid Unicode"),
+        ({"corpus": [*CORPUS, '{"_id": "d", "text": "x", "text": "y"}']}, "line 4: the key 'text' occurs twice"),
         ({"qrels": [*QRELS, "2\ta\tyes"]}, r"test\.tsv, line 5: the score must be a finite number; got 'yes'"),
-        ({"qrels": [*QRELS, "2\ta\t0.5"]}, r"test\.tsv, line 5: the score must be a whole number; got '0.5'"),
+        ({"qrels": [*QRELS, "2\ta\t0.5"]}, r"test\.tsv, line 5: the score must be a whole number; got 0.5"),
+        ({"qrels": [*QRELS, "2\ta\t2147483647"]}, r"test\.tsv, line 5: the score must lie between -2 and 1000"),
+        ({"qrels": [*QRELS, "2\ta\t1e300"]}, r"test\.tsv, line 5: the score must lie between -2 and 1000"),
         ({"qrels": [*QRELS, "1\ta\t1"]}, r"test\.tsv, line 5: query '1' and document 'a' occur a second time"),
     ],
 )
@@ -273,6 +295,9 @@ def test_missing_files_and_folders(tmp_path, monkeypatch):
         readers.retrieval(beir(tmp_path), split="dev")
     with pytest.raises(FileNotFoundError, match="neither a folder or file .* nor a hub id"):
         readers.retrieval(tmp_path / "elsewhere")
+    for name in ("./no-such-folder", "../no/such", "~/no-such-folder"):  # a path: no hub is asked
+        with pytest.raises(FileNotFoundError, match="neither a folder or file here"):
+            readers.retrieval(name)
     monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
     with pytest.raises(ModuleNotFoundError, match=r"package datasets is needed: pip install"):
         readers.retrieval("owner/name")
@@ -299,8 +324,8 @@ def test_beir_from_the_hub(tmp_path, monkeypatch, place):
     with pytest.raises(ConnectionError, match="could not load 'o/n' .* the split 'dev' and the network"):
         readers.retrieval("o/n", split="dev")
     qrels.append({"query-id": "1", "corpus-id": "z", "score": 1.0})
-    with pytest.raises(ValueError, match="row 4: there is no document 'z'"):
-        readers.retrieval("o/n")
+    with pytest.warns(UserWarning, match="o/n: 1 judgements name a query or document that is not there; they were"):
+        assert readers.retrieval("o/n") == readers.retrieval(tmp_path)
 
 
 PAIR = {"sentence1": "A cat.", "sentence2": "A dog.", "score": 2.5}
@@ -321,14 +346,37 @@ def test_pairs(tmp_path, monkeypatch):
         ({**PAIR, "score": "high"}, "line 2: the score must be a finite number; got 'high'"),
         ({**PAIR, "score": float("nan")}, "line 2: the score must be a finite number; got nan"),
         ({**PAIR, "score": [1]}, "line 2: the score must be a finite number"),
-        ({**PAIR, "sentence2": " "}, "line 2: 'sentence2' must be a sentence; got ' '"),
-        ({**PAIR, "sentence1": 7}, "line 2: 'sentence1' must be a sentence; got 7"),
+        ({**PAIR, "sentence2": " "}, "line 2: 'sentence2' is empty; remove the line"),
+        ({**PAIR, "sentence1": 7}, "line 2: 'sentence1' must be a text; got 7"),
         ({"sentence1": "A."}, "line 2 lacks 'sentence2', 'score'"),
     ],
 )
 def test_malformed_pairs(tmp_path, line, message):
     with pytest.raises(ValueError, match=message):
         readers.pairs(write(tmp_path / "x.jsonl", PAIR, line))
+
+
+def windows(path: Path) -> None:
+    """Save a file again as Notepad does: with a byte order mark and two signs at the end of a line."""
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def test_files_from_windows_are_read_and_other_encodings_are_named(tmp_path):
+    expected = readers.retrieval(beir(tmp_path))
+    files = [tmp_path / "corpus.jsonl", tmp_path / "queries.jsonl", tmp_path / "qrels" / "test.tsv"]
+    for path in files:
+        windows(path)
+    assert readers.retrieval(tmp_path) == expected
+    for path in files:
+        sound = path.read_bytes()
+        for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+            path.write_text(sound.decode("utf-8-sig"), encoding=encoding)
+            with pytest.raises(ValueError, match=rf"{path.name} is UTF-16 text: save it as UTF-8"):
+                readers.retrieval(tmp_path)
+        path.write_bytes(sound + "Zürich".encode("latin-1"))
+        with pytest.raises(ValueError, match=rf"{path.name}, line \d is not UTF-8 text .*; save the file as UTF-8"):
+            readers.retrieval(tmp_path)
+        path.write_bytes(sound)
 
 
 def test_read_jsonl(tmp_path):

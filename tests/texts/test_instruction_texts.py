@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from itertools import product
 
 import pytest
-from repo import ROOT
+from click.testing import CliRunner
 
+from course_utils.__main__ import main
 from course_utils.texts import datasets
 from course_utils.texts import instruction_texts as it
 from course_utils.training import recipes
@@ -164,10 +163,10 @@ def test_a_text_of_the_wrong_length_is_found(tmp_path, lines, text):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "empty; remove it"),
-        ("   ", "empty; remove it"),
-        ('{"text": "no end', "not valid JSON"),
-        ('["a", "list"]', "expected a JSON object"),
+        ("", "the line is empty; remove it"),
+        ("   ", "the line is empty; remove it"),
+        ('{"text": "no end', "the line is not valid JSON"),
+        ('["a", "list"]', "the line must hold a JSON object"),
     ],
 )
 def test_a_malformed_or_empty_line_is_found(tmp_path, lines, line, said):
@@ -202,7 +201,7 @@ def test_an_empty_file_is_a_fault(tmp_path):
 def test_read_refuses_a_faulty_file_and_a_strange_split(tmp_path, lines):
     lines[4] = ""
     (tmp_path / "texts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="line 5: empty"):
+    with pytest.raises(ValueError, match="line 5: the line is empty"):
         it.read(tmp_path / "texts.jsonl")
     with pytest.raises(ValueError, match="must be one of lexicon, test, or None for all; got 'train'"):
         it.read(split="train")
@@ -213,17 +212,17 @@ def test_read_refuses_a_faulty_file_and_a_strange_split(tmp_path, lines):
 
 
 def test_the_command_line_tells_faults_and_fails(tmp_path, lines):
-    def run(*arguments):
-        command = [sys.executable, "-m", "course_utils.texts.instruction_texts", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    def run(*files):
+        return CliRunner().invoke(main, ["data", "check-instructions", *map(str, files)])
 
     good = run()
-    assert good.returncode == 0 and "270 texts, no fault" in good.stdout
+    assert good.exit_code == 0 and "270 texts, no fault; 90 in the part 'lexicon'" in good.stdout
     lines[4] = "{"
     (tmp_path / "texts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     bad = run(tmp_path / "texts.jsonl")
-    assert bad.returncode == 1 and bad.stdout.startswith("texts.jsonl, line 5: not valid JSON")
+    assert bad.exit_code == 1 and bad.stdout.startswith("texts.jsonl, line 5: the line is not valid JSON")
     (tmp_path / "latin.jsonl").write_bytes(b"caf\xe9\n")
-    assert run(tmp_path / "latin.jsonl").stdout.startswith("latin.jsonl is not UTF-8")
+    latin = run(tmp_path / "latin.jsonl")
+    assert latin.exit_code == 1 and "latin.jsonl, line 1 is not UTF-8" in latin.output
     missing = run(tmp_path / "nothing.jsonl")
-    assert missing.returncode == 1 and "does not exist" in missing.stdout and not missing.stderr
+    assert missing.exit_code == 1 and "nothing.jsonl does not exist" in missing.stderr and not missing.stdout

@@ -5,8 +5,10 @@ import re
 from collections import Counter
 
 import pytest
+from click.testing import CliRunner
 from repo import ROOT
 
+from course_utils.__main__ import main
 from course_utils.texts import datasets, minimal_pairs
 from course_utils.texts.minimal_pairs import RELATIONS, Labels
 from course_utils.training import recipes
@@ -164,9 +166,9 @@ ROWS = {
     "sentence a number": (good(4, sentence1=7), "'sentence1' must be a non-empty text, got 7"),
     "identical sentences": (good(4, sentence2="the boat  has 4 SAILS."), "both sentences are the same"),
     "unknown key": (good(4, note="?"), "unknown key 'note'"),
-    "malformed": ('{"id": "x4",', "no JSON in UTF-8"),
+    "malformed": ('{"id": "x4",', "the line is not valid JSON"),
     "empty line": ("", "the line is empty"),
-    "no object": ("[1, 2]", "needs a JSON object"),
+    "no object": ("[1, 2]", "must hold a JSON object"),
 }
 
 
@@ -206,13 +208,16 @@ def test_an_absent_relation_and_an_empty_file_are_refused(tmp_path):
     problems = minimal_pairs.validate(written(tmp_path, [good(n) for n in range(1, 9)]))
     assert len(problems) == 1 and "line 8: relation 'unrelated' has 0 pairs" in problems[0]
     (tmp_path / "empty.jsonl").write_bytes(b"")
-    assert minimal_pairs.validate(tmp_path / "empty.jsonl") == ["empty.jsonl, line 1: the line is empty; delete it"]
+    assert minimal_pairs.validate(tmp_path / "empty.jsonl") == [
+        "empty.jsonl, line 1: the file is empty; expected one JSON object per line"
+    ]
 
 
 def test_a_line_that_is_no_utf8_is_named(tmp_path):
     path = written(tmp_path, [good(n) for n in range(1, 10)])
     path.write_bytes(path.read_bytes() + b'{"id": "caf\xe9"}\n')
-    assert any("line 10: no JSON in UTF-8" in problem for problem in minimal_pairs.validate(path))
+    with pytest.raises(ValueError, match="broken.jsonl, line 10 is not UTF-8 text"):
+        minimal_pairs.validate(path)
 
 
 def test_all_problems_are_told_at_once(tmp_path):
@@ -220,14 +225,17 @@ def test_all_problems_are_told_at_once(tmp_path):
     assert len(minimal_pairs.validate(written(tmp_path, rows))) == 2
 
 
-def test_the_command_prints_every_problem_and_tells_by_its_status(tmp_path, capsys):
-    assert minimal_pairs.main([]) == 0
-    assert "270 pairs, nothing wrong" in capsys.readouterr().out
+def test_the_command_prints_every_problem_and_tells_by_its_status(tmp_path):
+    def run(*files):
+        return CliRunner().invoke(main, ["data", "check-pairs", *map(str, files)])
+
+    sound = run()
+    assert sound.exit_code == 0 and "270 pairs, nothing wrong" in sound.stdout
     path = written(tmp_path, [good(1, similarity=9), *(good(n) for n in range(2, 10))])
-    assert minimal_pairs.main([str(FILE), str(path)]) == 1
-    assert "broken.jsonl, line 1: 'similarity'" in capsys.readouterr().out
-    assert minimal_pairs.main([str(tmp_path / "none.jsonl")]) == 1
-    assert "does not exist" in capsys.readouterr().out
+    bad = run(FILE, path)
+    assert bad.exit_code == 1 and "270 pairs" in bad.stdout and "broken.jsonl, line 1: 'similarity'" in bad.stdout
+    missing = run(tmp_path / "none.jsonl")
+    assert missing.exit_code == 1 and "does not exist" in missing.stderr
 
 
 # --- Two passes -----------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from repo import ROOT
 
+from course_utils.__main__ import main
 from course_utils.texts import datasets, parallel
 from course_utils.training import recipes
 
@@ -152,7 +154,7 @@ def test_every_fault_is_named_with_file_and_line(tmp_path, fault, said):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [("{", "not valid JSON"), ("", "empty; remove it"), ("[1]", "must be a JSON object")]
+    ("line", "said"), [("{", "not valid JSON"), ("", "empty; remove it"), ("[1]", "must hold a JSON object")]
 )
 def test_a_malformed_or_empty_line_is_named_and_the_rest_is_still_checked(tmp_path, line, said):
     found = parallel.problems(write(tmp_path, GOOD, line, changed(kind="poem")))
@@ -164,7 +166,8 @@ def test_a_malformed_or_empty_line_is_named_and_the_rest_is_still_checked(tmp_pa
 def test_bytes_that_are_no_text_are_named(tmp_path):
     path = write(tmp_path, GOOD)
     path.write_bytes(path.read_bytes() + b'{"id": "\xff"}\n')
-    assert parallel.problems(path) == [f"{path}, line 2: not UTF-8 text (invalid start byte at byte 8)"]
+    with pytest.raises(ValueError, match=r"own.jsonl, line 2 is not UTF-8 text \(invalid start byte\)"):
+        parallel.problems(path)
 
 
 def test_an_empty_file_and_a_missing_file(tmp_path):
@@ -186,17 +189,21 @@ def test_scripts_are_told_apart():
     assert parallel.script("\ue000") == "UNNAMED"
 
 
-def test_the_command_line_checks_a_file(tmp_path, capsys):
-    assert parallel.main([]) == 0
-    assert "120 sentences in 8 languages, no fault" in capsys.readouterr().out
-    assert parallel.main([str(write(tmp_path, GOOD, changed(id="home-01")))]) == 1
-    assert "line 2: the id 'home-01' stands in line 1 already" in capsys.readouterr().err
-    assert parallel.main([str(tmp_path / "other.jsonl")]) == 1
-    assert "does not exist" in capsys.readouterr().err
+def test_the_command_line_checks_a_file(tmp_path):
+    def run(*files):
+        return CliRunner().invoke(main, ["data", "check-parallel", *map(str, files)])
+
+    good = run()
+    assert good.exit_code == 0 and "120 sentences in 8 languages, no fault\nkind: " in good.stdout
+    bad = run(write(tmp_path, GOOD, changed(id="home-01")))
+    assert bad.exit_code == 1 and "line 2: the id 'home-01' stands in line 1 already" in bad.stdout
+    missing = run(tmp_path / "other.jsonl")
+    assert missing.exit_code == 1 and "does not exist" in missing.stderr
 
 
-def test_the_module_runs_as_a_program():
-    done = subprocess.run([sys.executable, "-m", "course_utils.texts.parallel"], cwd=ROOT, capture_output=True, text=True)
+def test_the_command_runs_as_a_program():
+    command = [sys.executable, "-m", "course_utils", "data", "check-parallel"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "no fault" in done.stdout, done.stderr
 
 

@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from course_utils.__main__ import main
 from course_utils.models import registry
-from course_utils.shipped.retrieval_arrays import Embedded
+from course_utils.shipped.collections import Embedded
 from course_utils.texts import datasets
 from course_utils.texts.datasets import Retrieval
 from course_utils.training import cards
 
-SHIPPED = registry.available(registry.POCKET + registry.VARIANTS)
+SHIPPED = registry.POCKET + registry.VARIANTS
 
 
 class WordCounter:
@@ -38,7 +40,7 @@ def test_retrieval_scores(monkeypatch):
         count = WordCounter().encode
         return Embedded(count(collection.corpus.values()), count(collection.queries.values()))
 
-    monkeypatch.setattr(cards.retrieval_arrays, "encode", encode)
+    monkeypatch.setattr(cards.collections, "encode", encode)
     collection = Retrieval({"d1": "aab", "d2": "xyz"}, {"q1": "baa", "q2": "yz"}, {"q1": {"d1": 1}, "q2": {"d2": 1}})
     assert cards.retrieval("smol-eol", collection, "bfloat16") == pytest.approx(1)
     wrong = Retrieval(collection.corpus, collection.queries, {"q1": {"d2": 1}, "q2": {"d1": 1}})
@@ -66,9 +68,51 @@ def test_shipped_cards_say_what_the_records_say(name):
 def test_a_card_holds_data_licences_command_and_limits(name):
     for adapter in registry.get(name).adapters:
         text = (registry.ADAPTERS / adapter / "README.md").read_text(encoding="utf-8")
-        for part in ("## Data", "licence", f"python -m course_utils.training.runs {adapter}", "## Limits", "seed", "v_1 ="):
+        command = f"several-tokens train {adapter} --data FOLDER"
+        for part in ("## Data", "licence", command, "## Limits", "seed", "v_1 ="):
             assert part in text
         assert ("Gemma Terms of Use" in text) == (registry.get(name).backbone == "gemma3")
+
+
+def test_scores_are_measured_with_their_yardsticks_and_the_card_says_so(tmp_path, monkeypatch):
+    """Alignment and embeddings stand in for the models; what is put together is the card's."""
+    record, scores = (
+        json.loads((registry.ADAPTERS / "smol-sgpt-nli" / f).read_text(encoding="utf-8"))
+        for f in ("training.json", "scores.json")
+    )
+    asked = []
+
+    def encode(name, collection, dtype):
+        asked.append((name, dtype))
+        count = WordCounter().encode
+        return Embedded(count(collection.corpus.values()), count(collection.queries.values()))
+
+    class Loaded(WordCounter):
+        spec = registry.get("smol-sgpt-nli")
+
+    monkeypatch.setattr(cards, "_with_origin", lambda name, dtype: (Loaded(), WordCounter()))
+    monkeypatch.setattr(cards, "alignment", lambda *_: scores["alignment"])
+    monkeypatch.setattr(cards, "Teacher", WordCounter)
+    monkeypatch.setattr(cards.collections, "encode", encode)
+    subjects = ["heron", "badger", "falcon", "otter", "lynx", "weasel"]
+    rows = [
+        {"sentence1": f"the {a} sleeps", "sentence2": f"{article} {b} rests", "score": float(a == b) + (a < b) / 4}
+        for a in subjects
+        for b, article in zip(subjects, ["the", "one"] * 3, strict=True)
+    ]
+    (tmp_path / "sts.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    found = cards.measure("smol-sgpt-nli", tmp_path / "sts.jsonl", None, "float32", "bfloat16")
+    sts, wikipedia = found["yardsticks"]
+    assert sts == "STS dev Spearman" and wikipedia.endswith("nDCG@10 (bfloat16)")
+    assert asked == [("smol-sgpt-nli", "bfloat16"), ("smollm2", "bfloat16")]  # what is scored, and its origin
+    for measure, values in found["yardsticks"].items():
+        assert values["margin"] == pytest.approx(found[measure] - values["tf-idf"])
+    assert json.loads(json.dumps(found)) == found
+    text = cards.card("smol-sgpt-nli", record, found)
+    section = text[text.index("## Beside yardsticks") : text.index("## Limits")]
+    assert "| measure | this adapter | tf-idf | BM25 | origin, centred | all-MiniLM-L6-v2 |" in section
+    assert section.count("standard error") >= 2 and f"| {sts} | {found[sts]:.3f} |" in section
+    assert "Beside yardsticks" not in cards.card("smol-sgpt-nli", record, scores)
 
 
 def aligned(trained, origin, v=(-8.0, 2.0)):
@@ -122,7 +166,8 @@ def test_the_overview_quotes_the_records(tmp_path, monkeypatch):
     (tmp_path / "tried.jsonl").write_text(json.dumps(tried) + "\n", encoding="utf-8")
     monkeypatch.setattr(registry, "ADAPTERS", tmp_path)
     monkeypatch.setattr(cards, "TRIED", tmp_path / "tried.jsonl")
-    cards.main([])
+    done = CliRunner().invoke(main, ["card"])
+    assert done.exit_code == 0 and str(tmp_path / "README.md") in done.stdout, done.output
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| one | 0.8"))
     assert row == (

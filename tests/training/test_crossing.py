@@ -7,7 +7,9 @@ import tomllib
 
 import pytest
 import tiny
+from click.testing import CliRunner
 
+from course_utils.__main__ import main
 from course_utils.texts import datasets, instruction_texts
 from course_utils.training import crossing, recipes
 from course_utils.training.recipes import Data, Recipe, Stage
@@ -123,11 +125,12 @@ def test_the_order_of_the_two_sentences_tells_nothing():
     assert 0.4 < first < 0.6
 
 
-def test_the_command_writes_what_the_recipes_read(tmp_path, capsys):
+def test_the_command_writes_what_the_recipes_read(tmp_path):
     tiny.write_jsonl(tmp_path / "clinc_aspects.jsonl", REQUESTS)
     tiny.write_jsonl(tmp_path / "nli_triplets.jsonl", SCENES)
-    crossing.main(["--data", str(tmp_path), "--single", "10", "--made", "5"])
-    out = capsys.readouterr().out
+    made = CliRunner().invoke(main, ["data", "crossed", "--data", str(tmp_path), "--single", "10", "--made", "5"])
+    assert made.exit_code == 0, made.output
+    out = made.stdout
     assert "40 rows written" in out and "15 rows written" in out  # ten scenes and ten requests twice, five made thrice
     entries = [Data(f, "triplets", one_instruction=True) for f in ("crossed.jsonl", "aspect_sentences.jsonl")]
     recipe = Recipe("smollm2", [Stage("contrastive", 4, 1e-3, 4)], entries)
@@ -144,4 +147,5 @@ def test_a_malformed_row_is_named(tmp_path):
     tiny.write_jsonl(tmp_path / "clinc_aspects.jsonl", [{"text": "x", "domain": "bank"}])
     (tmp_path / "nli_triplets.jsonl").write_text(json.dumps(SCENES[0]) + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match="clinc_aspects.jsonl, line 1: .*'intent'"):
-        crossing.main(["--data", str(tmp_path)])
+        crossing.write(tmp_path)
+    assert not (tmp_path / "crossed.jsonl").exists()

@@ -3,7 +3,9 @@
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from course_utils.__main__ import main
 from course_utils.training import docstrings, recipes
 from course_utils.training.recipes import Data, Recipe, Stage
 
@@ -68,10 +70,10 @@ def test_a_missing_package_is_named():
         docstrings.pairs(["no_such_package"])
 
 
-def test_the_command_writes_what_the_recipes_read(tmp_path, capsys, monkeypatch):
+def test_the_command_writes_what_the_recipes_read(tmp_path, monkeypatch):
     monkeypatch.setattr(docstrings, "pairs", lambda: [{"query": "q", "positive": f"p {i}"} for i in range(4)])
-    docstrings.main(["--out", str(tmp_path / "data")])
-    assert "4 pairs" in capsys.readouterr().out
+    made = CliRunner().invoke(main, ["data", "docstrings", "--out", str(tmp_path / "data")])
+    assert made.exit_code == 0 and "4 pairs" in made.stdout, made.output
     recipe = Recipe("smollm2", [Stage("contrastive", 1, 1e-3, 2)], [Data("docstrings.jsonl", "pairs")])
     (examples,), _ = recipes.load_examples(recipe, tmp_path / "data")
     assert {e.positive for e in examples} == {"p 0", "p 1", "p 2", "p 3"}

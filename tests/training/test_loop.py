@@ -9,7 +9,7 @@ import tiny
 import torch
 from torch.nn.functional import cross_entropy
 
-from course_utils.models import embedder
+from course_utils.models import embedder, packages, store
 from course_utils.models.embedder import load
 from course_utils.training import loop, recipes
 from course_utils.training.recipes import Data, Example, Recipe, Stage
@@ -301,12 +301,13 @@ def test_the_saved_adapter_reproduces_the_embeddings(llama, tmp_path):
     assert config.count(str(tmp_path.parent.parent)) == config.count(llama)  # no path but the one it was given
     record = json.loads((tmp_path / "mine" / "training.json").read_text(encoding="utf-8"))
     assert len(record["backbone_sha256"]) == 64 and record["losses"] == [1.0]
+    assert record["adapter_sha256"] == packages.sha256(tmp_path / "mine" / "adapter_model.safetensors")
     assert record["recipe"]["stage"][0]["steps"] == 12
 
 
 def test_an_adapter_of_the_default_model_names_no_path(tmp_path, monkeypatch):
     folder = tiny.save(tmp_path / "smollm2", "llama", seed=2)
-    monkeypatch.setattr(embedder.store, "backbone", lambda name: tmp_path / name)
+    monkeypatch.setattr(store, "backbone", lambda name: tmp_path / name)
     run = loop.start(recipe("smollm2"), dtype="float32")
     loop.save_adapter(run, tmp_path / "out" / "mine", {})
     for path in (tmp_path / "out" / "mine").glob("*.json"):

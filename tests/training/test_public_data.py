@@ -5,7 +5,9 @@ import sys
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from course_utils.__main__ import main
 from course_utils.training import public_data, recipes
 from course_utils.training.recipes import Data, Recipe, Stage
 
@@ -33,16 +35,23 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def test_a_local_copy_becomes_the_recipes_file(tmp_path, capsys):
+def test_a_local_copy_becomes_the_recipes_file(tmp_path):
     copy = mirror(tmp_path / "copy", NLI, nli_rows(6), parts=2)
     mirror(copy, MARCO, [{"query": "who?", "positive": "She.", "negative": "There."}])
-    public_data.main(["--out", str(tmp_path / "data"), "--copy", str(copy)])
-    assert "nli_triplets.jsonl: 6 rows from sentence-transformers/all-nli" in capsys.readouterr().out
+    made = CliRunner().invoke(main, ["data", "public", "--out", str(tmp_path / "data"), "--copy", str(copy)])
+    assert made.exit_code == 0, made.output
+    assert "nli_triplets.jsonl: 6 rows from sentence-transformers/all-nli" in made.stdout
     written = recipes.read_rows(tmp_path / "data" / "nli_triplets.jsonl", recipes.FORMS["triplets"])
     assert sorted(written, key=str) == sorted(nli_rows(6), key=str)
     (pair,) = recipes.read_rows(tmp_path / "data" / "question_passage.jsonl", recipes.FORMS["pairs"])
     assert pair == {"query": "who?", "positive": "She.", "negative": "There."}
     assert not list((tmp_path / "data").glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["a copy [2024]", "[brackets]", "[!x]"])
+def test_a_folder_may_be_called_as_it_likes(tmp_path, name):
+    copy = mirror(tmp_path / name, NLI, nli_rows(3))
+    assert public_data.write("nli_triplets.jsonl", tmp_path / "data", copy=copy) == 3
 
 
 def test_rows_limits(tmp_path):

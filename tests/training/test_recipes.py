@@ -3,13 +3,16 @@
 import json
 import random
 from collections import Counter
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 import tiny
 
 from course_utils.models import registry
+from course_utils.training import examples as grouped
 from course_utils.training import recipes
-from course_utils.training.recipes import Data, Example, Recipe, Stage
+from course_utils.training.recipes import Data, Example, Mine, Recipe, Stage, TeacherTerm
 
 STAGE = '[[stage]]\nobjective = "contrastive"\nsteps = 4\nlearning_rate = 1e-3\nbatch_size = 4\n'
 DATA = '[[data]]\nfile = "a.jsonl"\nform = "triplets"\n'
@@ -177,6 +180,42 @@ def test_overlap_with_evaluation_text_is_left_out(tmp_path, field, text, kept):
     assert len(examples) == 3 + kept
 
 
+def test_overlap_is_found_however_letters_were_typed_and_in_any_script(tmp_path):
+    texts = ["Ein Tag in Zürich.", "नमस्ते दुनिया"]
+    typed = ["ein tag in zu\u0308rich", "नमस्ते, दुनिया!"]
+    rows = [{**ROW, "anchor": text} for text in typed] + [ROW, ROW]
+    tiny.write_jsonl(tmp_path / "a.jsonl", rows)
+    (examples,), dropped = recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path, texts)
+    assert len(examples) == 2 and dropped == {"a.jsonl": 2}
+    with pytest.raises(TypeError, match="evaluation_texts must be a list; got a single string"):
+        recipes.load_examples(recipe(Data("a.jsonl", "triplets")), tmp_path, texts[0])
+
+
+def test_recipes_and_data_saved_on_windows_are_read_and_other_encodings_are_named(tmp_path):
+    path = write_recipe(tmp_path)
+    expected = recipes.read(path)
+    sound = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + sound.replace(b"\n", b"\r\n"))
+    assert recipes.read(path) == expected
+    path.write_text(sound.decode(), encoding="utf-16")
+    with pytest.raises(ValueError, match=r"mine.toml is UTF-16 text: save it as UTF-8"):
+        recipes.read(path)
+    path.write_bytes(sound + b"# caf\xe9\n")
+    with pytest.raises(ValueError, match=r"mine.toml, line \d+ is not UTF-8 text .*; save the file as UTF-8"):
+        recipes.read(path)
+    data = tmp_path / "a.jsonl"
+    data.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\r\n")
+    assert recipes.read_rows(data, recipes.FORMS["triplets"]) == [ROW]
+
+
+def test_rows_that_cannot_be_written_leave_the_older_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    assert recipes.write_rows(path, [ROW, ROW]) == 2
+    with pytest.raises(ValueError, match="rows.jsonl, row 2 is not valid Unicode"):
+        recipes.write_rows(path, [ROW, {"anchor": "\ud83d"}])
+    assert len(recipes.read_rows(path, ["anchor"])) == 2 and [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
 def test_shingles():
     assert recipes.shingles("A b, C! d", 3) == {("a", "b", "c"), ("b", "c", "d")}
     assert recipes.shingles("A b", 3) == {("a", "b")}
@@ -231,7 +270,7 @@ def examples(name, n):
 
 
 def take(seed, steps=12):
-    return list(recipes.batches([examples("a", 40), examples("b", 9)], [3.0, 1.0], 4, steps, seed))
+    return list(grouped.batches([examples("a", 40), examples("b", 9)], [3.0, 1.0], 4, steps, seed))
 
 
 def test_batches_depend_on_the_seed_alone():
@@ -250,7 +289,7 @@ def test_batches_come_from_one_set_each_in_proportion():
 
 
 def test_an_epoch_uses_every_example_once():
-    drawn = list(recipes.batches([examples("a", 40)], [1.0], 4, 20, 0))
+    drawn = list(grouped.batches([examples("a", 40)], [1.0], 4, 20, 0))
     for epoch in (drawn[:10], drawn[10:]):
         assert Counter(e.anchor for batch in epoch for e in batch) == Counter(e.anchor for e in examples("a", 40))
     assert drawn[:10] != drawn[10:]
@@ -262,7 +301,7 @@ def test_batches_are_of_similar_length():
         return max(lengths) - min(lengths)
 
     data = examples("a", 64)
-    drawn = list(recipes.batches([data], [1.0], 4, 16, 0))
+    drawn = list(grouped.batches([data], [1.0], 4, 16, 0))
     assert max(map(spread, drawn)) < spread(data) / 3
 
 
@@ -284,7 +323,7 @@ def test_mined_negatives_are_near_but_not_the_own_positive(tmp_path):
     positives = {row["positive"] for row in rows}
     assert all(e.negative in positives - {e.positive} for e in mined)
     words = {*animals, *places}
-    for e in recipes.mine_negatives([e._replace(negative=None) for e in mined], random.Random(0), depth=6):
+    for e in grouped.mine_negatives([e._replace(negative=None) for e in mined], random.Random(0), depth=6):
         assert words & set(e.anchor.split()) & set(e.negative.replace(",", "").split())  # true of 8 in 23 at random
 
 
@@ -308,7 +347,7 @@ def test_batches_of_one_topic(tmp_path):
     (examples,), _ = recipes.load_examples(recipe(Data("a.jsonl", "pairs", topics=True), batch_size=16), tmp_path)
     seen = {(e.topic, e.anchor.split()[-1]) for e in examples}
     assert len(seen) == len({topic for topic, _ in seen}) == 3  # a topic has one subject, and a subject one topic
-    drawn = list(recipes.batches([examples], [1.0], 8, 12, 0))
+    drawn = list(grouped.batches([examples], [1.0], 8, 12, 0))
     assert all(len({e.topic for e in batch}) == 1 for batch in drawn)
     for epoch in (drawn[:6], drawn[6:]):
         assert Counter(e.anchor for batch in epoch for e in batch) == Counter(e.anchor for e in examples)
@@ -333,7 +372,7 @@ def test_batches_of_one_instruction(tmp_path):
     tiny.write_jsonl(tmp_path / "a.jsonl", rows)
     entry = Data("a.jsonl", "triplets", one_instruction=True)
     (examples,), _ = recipes.load_examples(recipe(entry, batch_size=8), tmp_path)
-    drawn = list(recipes.batches([examples], [1.0], 4, 6, 0))
+    drawn = list(grouped.batches([examples], [1.0], 4, 6, 0))
     assert all(len({e.instruction for e in batch}) == 1 for batch in drawn)
     assert Counter(e.anchor for batch in drawn for e in batch) == Counter(row["anchor"] for row in rows)
 
@@ -376,3 +415,127 @@ def test_a_row_of_triplets_may_bring_its_own_instruction_and_group(tmp_path):
     (examples,), _ = recipes.load_examples(recipe(Data("a.jsonl", "triplets", instruction="meaning")), tmp_path)
     told = {(e.instruction, e.positive_instruction, e.group) for e in examples}
     assert told == {("tone", "tone", "calm"), ("meaning", "meaning", None)}
+
+
+# --- A teacher -------------------------------------------------------------------------------------
+
+TEACHER = '[teacher]\nname = "minilm"\n'
+TEXTS = '[[data]]\nfile = "t.jsonl"\nform = "unlabelled"\n'
+
+
+def test_a_recipe_may_name_a_teacher(tmp_path):
+    settings = TEACHER + 'loss = "margin"\nweight = 3\ntemperature = 0.1\n'
+    read = recipes.read(write_recipe(tmp_path, data=settings + DATA))
+    assert read.teacher == TeacherTerm("minilm", "margin", 3, 0.1)
+    assert recipes.read(write_recipe(tmp_path, data=TEACHER + DATA)).teacher == TeacherTerm("minilm")
+    assert recipes.as_dict(read)["teacher"] == {"name": "minilm", "loss": "margin", "weight": 3, "temperature": 0.1}
+
+
+def test_pairs_may_be_mined_by_a_teacher(tmp_path):
+    pairs = DATA.replace("triplets", "pairs")
+    mined = recipes.read(write_recipe(tmp_path, data=pairs + "mine = {margin = 0.9, k = 2}\ntopics = true")).data[0]
+    assert mined.mine == Mine("minilm", 2, 0.9) and mined.topics
+    assert recipes.read(write_recipe(tmp_path, data=pairs + "mine = {}")).data[0].mine == Mine()
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ("teacher = 3\n" + STAGE + DATA, "mine.toml, teacher must be a table of keys; got 3"),
+        (TEACHER + "wieght = 2\n" + DATA, "mine.toml, teacher: unknown key 'wieght'; known keys: .*weight"),
+        (TEACHER.replace("minilm", "mini") + DATA, "mine.toml: unknown teacher 'mini'; choose from .*minilm"),
+        (TEACHER + 'loss = "mse"\n' + DATA, "unknown loss 'mse' of the teacher; choose from .*distribution.*margin"),
+        (TEACHER + "temperature = 0\n" + DATA, "mine.toml, teacher: temperature must be positive; got 0"),
+        ("[teacher]\n" + DATA, "mine.toml, teacher: .*name"),
+        (TEXTS, r"t.jsonl has the form 'unlabelled': it needs a \[teacher\] with the loss 'distribution'"),
+        (TEACHER + 'loss = "margin"\n' + TEXTS, r"t.jsonl has the form 'unlabelled': it needs a \[teacher\]"),
+        (DATA + 'column = "gloss"', "a.jsonl has the form 'triplets'; 'column' is for 'unlabelled' only"),
+        (DATA.replace("triplets", "pairs") + "mine = {depth = 3}", "data 1, mine: unknown key 'depth'; .*margin"),
+        (DATA.replace("triplets", "pairs") + 'mine = {name = "x"}', "unknown teacher 'x'; choose from"),
+        (DATA + "mine = {}", "a.jsonl has the form 'triplets'; negatives are mined for 'pairs' only"),
+    ],
+)
+def test_a_wrong_teacher_is_refused(tmp_path, data, message):
+    stage = "" if "[[stage]]" in data else STAGE
+    with pytest.raises(ValueError, match=message):
+        recipes.read(write_recipe(tmp_path, stage=stage, data=data))
+
+
+def test_masked_prediction_needs_no_teacher_for_texts(tmp_path):
+    stage = STAGE.replace("contrastive", "mntp")
+    assert recipes.read(write_recipe(tmp_path, stage=stage, data=TEXTS)).data[0].form == "unlabelled"
+    with pytest.raises(ValueError, match="t.jsonl has the form 'unlabelled'"):
+        recipes.read(write_recipe(tmp_path, stage=stage + STAGE, data=TEXTS))
+
+
+@pytest.mark.parametrize("path", sorted(recipes.RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_without_a_teacher_is_recorded_as_ever(path):
+    """What ``training.json`` says of a recipe is what it said before recipes knew teachers: word by word."""
+    read = recipes.read(path)
+    if read.teacher is None and not any(d.column for d in read.data):
+        before = asdict(read)
+        assert before.pop("teacher") is None
+        assert all(d.pop("column") is None for d in before["data"])
+        assert json.dumps(recipes.as_dict(read)) == json.dumps(before)
+    assert ("teacher" in recipes.as_dict(read)) == (read.teacher is not None)
+
+
+def test_texts_alone(tmp_path):
+    tiny.write_jsonl(tmp_path / "t.jsonl", [{"text": "one"}, {"text": "two"}, {"text": "one"}])
+    tiny.write_jsonl(tmp_path / "g.jsonl", [{"gloss": "icy"}, {"gloss": "cold"}])
+    data = [
+        Data("t.jsonl", "unlabelled", instruction="meaning"),
+        Data("g.jsonl", "unlabelled", column="gloss"),
+    ]
+    texts, glosses = recipes.load_examples(recipe(*data), tmp_path)[0]
+    assert sorted(texts) == [Example(t, t, None, "meaning", "meaning", unlabelled=True) for t in ("one", "two")]
+    assert sorted(e.anchor for e in glosses) == ["cold", "icy"]
+    with pytest.raises(ValueError, match=r"t.jsonl, line 1: needs a non-empty text under 'gloss'"):
+        recipes.load_examples(recipe(Data("t.jsonl", "unlabelled", column="gloss")), tmp_path)
+
+
+@pytest.mark.parametrize("form", ["unlabelled", "pairs"])
+def test_evaluation_text_reaches_no_teacher(tmp_path, monkeypatch, form):
+    """Neither as a text alone, nor as a passage from which negatives are mined."""
+    seen = []
+
+    class Listening:
+        def __init__(self, name):
+            assert name == "minilm"
+
+        def encode(self, texts):
+            texts = list(texts)
+            seen.extend(texts)
+            return np.eye(len(texts), 9)
+
+    monkeypatch.setattr("course_utils.training.teacher.Teacher", Listening)
+    texts = [HELD_OUT, "The two brothers from Dayton moved their workshop.", "Rain and snow", "A cat", "A dog", "It"]
+    rows = [{"text": t} if form == "unlabelled" else {"query": "who", "positive": t} for t in texts]
+    tiny.write_jsonl(tmp_path / "a.jsonl", rows)
+    entry = Data("a.jsonl", form, mine=Mine(margin=1.0) if form == "pairs" else False)
+    (kept,), dropped = recipes.load_examples(recipe(entry), tmp_path, [HELD_OUT, "Rain and snow."])
+    clean = {"A cat", "A dog", "It"}
+    assert dropped == {"a.jsonl": 3} and {e.positive for e in kept} == clean
+    assert set(seen) == ({"who", *clean} if form == "pairs" else set())
+    assert {e.negative for e in kept} <= {*clean, None}
+
+
+def test_negatives_by_a_teachers_eye(tmp_path, monkeypatch):
+    """Nearest first, none that is nearly as good as the own passage, and none held against whom it answers."""
+    places = {"q": [1, 0], "right": [0.8, 0.6], "too near": [0.79, 0.613], "near": [0.6, 0.8], "far": [-1, 0]}
+
+    class Planar:
+        def __init__(self, name):
+            pass
+
+        def encode(self, texts):
+            return np.array([places[text] for text in texts], dtype=float)
+
+    monkeypatch.setattr("course_utils.training.teacher.Teacher", Planar)
+    pairs = [Example("q", "right"), *(Example(p, p) for p in ("too near", "near", "far"))]
+    drawn = {grouped.mine_with_teacher(pairs, random.Random(seed), k=2)[0].negative for seed in range(20)}
+    assert drawn == {"near", "far"}
+    (first, *_) = grouped.mine_with_teacher(pairs, random.Random(0), k=1)
+    assert first == Example("q", "right", "near", group="right", negative_group="near")
+    own = Example("q", "right", "given")
+    assert grouped.mine_with_teacher([own, *pairs[1:]], random.Random(0))[0].negative == "given"

@@ -19,8 +19,6 @@ Answering it: ``check("02.1", answer)``. ``None`` means "not answered yet".
 import functools
 import html
 import importlib
-import inspect
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +26,8 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+
+from course_utils import gates
 
 #: Folder of the quizzes: one file per lesson.
 QUIZZES = Path(__file__).resolve().parents[3] / "data" / "quiz"
@@ -38,6 +38,10 @@ _MARKS = {"right": "✓ right", "wrong": "✗ not yet", "missing": "… not answ
 
 class AnswerError(Exception):
     """An answer that cannot be judged: its message tells the learner why."""
+
+
+class _Unfinished(Exception):
+    """A learner's function returned None: its body is still to be written."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def right(why: str = "") -> _Right:
 
 
 def missing(what: str) -> _Missing:
-    """What a check function returns for an answer that is only begun, such as a function that returns None."""
+    """What a check function returns for an answer that is only begun, such as a dictionary that lacks a key."""
     return _Missing(what)
 
 
@@ -158,8 +162,8 @@ def find(exercise_id: str) -> Exercise:
 def check(exercise_id: str, answer) -> Verdict:
     """Judge an answer: missing, wrong or right, and why.
 
-    A function is called through a guard: what it raises is part of the verdict. An error
-    of the check itself is not caught.
+    A function is called through a guard: what it raises is part of the verdict, and while it
+    returns None it is not answered yet. An error of the check itself is not caught.
 
     Args:
         exercise_id: for instance "02.1".
@@ -174,7 +178,9 @@ def check(exercise_id: str, answer) -> Verdict:
     if asked.accepts and not isinstance(answer, asked.accepts):
         return Verdict(exercise_id, "wrong", f"the answer is {asked.expects}, yours is a {type(answer).__name__}")
     try:
-        said = asked.judge(_guard(answer) if inspect.isroutine(answer) else answer)
+        said = asked.judge(_guard(answer) if callable(answer) else answer)
+    except _Unfinished:
+        return Verdict(exercise_id, "missing", "your function returns nothing yet")
     except AnswerError as error:
         return Verdict(exercise_id, "wrong", str(error))
     if said is None:
@@ -212,15 +218,23 @@ def as_array(answer, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
     return array
 
 
+def as_number(answer) -> float:
+    """An answer as one finite number; errors as :func:`as_array`."""
+    return float(as_array(answer, shape=()))
+
+
 def _guard(function: Callable) -> Callable:
-    """The learner's function, with whatever it raises turned into an :class:`AnswerError`."""
+    """The learner's function, with what it raises as an :class:`AnswerError` and None as :class:`_Unfinished`."""
 
     @functools.wraps(function)
     def guarded(*args, **kwargs):
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
         except Exception as error:  # a learner's code may raise anything, and hearing which is the point
             raise AnswerError(f"your function raised {type(error).__name__}: {error}") from error
+        if result is None:
+            raise _Unfinished
+        return result
 
     return guarded
 
@@ -311,10 +325,7 @@ def quizzes(path: Path | str) -> dict[str, Quiz]:
         ValueError: no JSON, or not of the form; the message names the quiz and the question.
     """
     path = Path(path)
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name} is no JSON: {error}") from error
+    raw = gates.json_value(gates.read_text(path), path.name)
     if not isinstance(raw, dict) or not raw:
         raise ValueError(f"{path.name} must map quiz ids to lists of questions")
     for quiz_id in raw:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from course_utils.teaching.exercises import as_array, exercise, missing, right
+from course_utils.teaching.exercises import as_array, exercise, right
 
 #: Three texts of 5, 3 and 2 tokens: the first fills its row, the others are padded right and left.
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 1]])
@@ -18,10 +18,7 @@ MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 1]])
 )
 def last_real(answer):
     hidden = torch.arange(30, dtype=torch.float32).reshape(3, 5, 2)
-    found = answer(hidden.clone(), MASK.clone())
-    if found is None:
-        return missing("your function returns nothing yet")
-    found = as_array(found, shape=(3, 2))
+    found = as_array(answer(hidden.clone(), MASK.clone()), shape=(3, 2))
     expected = [hidden[0, 4], hidden[1, 2], hidden[2, 4]]
     for row, (padding, wanted) in enumerate(zip(("no", "right", "left"), expected, strict=True)):
         if not np.allclose(found[row], wanted):
@@ -39,10 +36,7 @@ def last_real(answer):
     expects="a function weights(mask) that returns [n_texts, n_tokens]",
 )
 def weights(answer):
-    found = answer(MASK.clone())
-    if found is None:
-        return missing("your function returns nothing yet")
-    found = as_array(found, shape=(3, 5))
+    found = as_array(answer(MASK.clone()), shape=(3, 5))
     if np.abs(found[MASK.numpy() == 0]).max() > 1e-9:
         return "a padded position must weigh nothing"
     if not np.allclose(found.sum(axis=1), 1):
@@ -69,10 +63,7 @@ def mixed(answer):
     rng = np.random.default_rng(13)
     a, b, weight = rng.normal(size=4), rng.normal(size=4), rng.normal(size=(9, 4))
     for w in (0.25, 0.9):
-        found = answer(weight @ a, weight @ b, w)
-        if found is None:
-            return missing("your function returns nothing yet")
-        found = as_array(found, shape=(9,))
+        found = as_array(answer(weight @ a, weight @ b, w), shape=(9,))
         wanted = np.array([sum(row[j] * (w * a[j] + (1 - w) * b[j]) for j in range(4)) for row in weight])
         if not np.allclose(found, wanted):
             return f"for w = {w} the first token's logit should be {wanted[0]:.3f}, yours is {found[0]:.3f}"
@@ -95,10 +86,7 @@ def lens(answer):
 
     raw, weight = torch.tensor(rng.normal(size=(4, 6)) * 5), torch.tensor(rng.normal(size=(8, 6)))
     states = torch.cat([raw[:3], norm(raw[3:])])
-    found = answer(states.clone(), norm, weight.clone())
-    if found is None:
-        return missing("your function returns nothing yet")
-    found = as_array(found, shape=(4, 8))
+    found = as_array(answer(states.clone(), norm, weight.clone()), shape=(4, 8))
     expected = np.stack([[float(row @ norm(state)) for row in weight] for state in raw])
     right_rows = np.isclose(found, expected).all(axis=1)
     if right_rows.all():

@@ -4,11 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, exercise, missing, right
-
-
-def _number(found) -> float:
-    return float(as_array(found, shape=()))
+from course_utils.teaching.exercises import as_number, exercise, right
 
 
 @exercise(
@@ -27,14 +23,11 @@ def lar(answer):
         ([1, 2, 3, 4], [9, 3], 0.0, "token 3 is ranked third, and there are only two places"),
     ]
     for ranked, surface, expected, why in cases:
-        found = answer(list(ranked), list(surface))
-        if found is None:
-            return missing("your function returns nothing yet")
-        found = _number(found)
+        found = as_number(answer(list(ranked), list(surface)))
         if abs(found - expected) > 1e-9:
             return f"lar({ranked}, {surface}) should be {expected}, yours is {found:.3g}: {why}"
     for n in (5, 20, 50):
-        found = _number(answer(list(range(80)), list(range(n))[::-1]))
+        found = as_number(answer(list(range(80)), list(range(n))[::-1]))
         if abs(found - 1) > 1e-9:
             return f"a perfect ranking of a text of {n} distinct tokens should get 1, yours gets {found:.3g}"
     return right("as many places as the text has distinct tokens: then 1 can be reached at every length")
@@ -52,14 +45,11 @@ def chance(answer):
     # Every text has one token of its own first; token 0 is in all texts, token 1 in half of them.
     ranked = np.array([[10, 1], [11, 50], [12, 1], [13, 51]])
     surface = [np.array([10, 0]), np.array([11, 1]), np.array([12, 0]), np.array([13, 1, 0])]
-    found = answer(ranked.copy(), [s.copy() for s in surface])
-    if found is None:
-        return missing("your function returns nothing yet")
-    found = _number(found)
+    found = as_number(answer(ranked.copy(), [s.copy() for s in surface]))
     # Rows 0 and 2 hold token 1, which is in texts 1 and 3: 4 of the 12 pairs of different texts.
     if abs(found - 4 / 12) < 1e-9:
         uneven = np.array([[1, 2], [3, 4], [5, 6]])
-        second = _number(answer(uneven, [np.array([3]), np.array([1, 5]), np.array([9])]))
+        second = as_number(answer(uneven, [np.array([3]), np.array([1, 5]), np.array([9])]))
         if abs(second - 3 / 6) < 1e-9:
             return right("whatever is hit across different texts is hit by tokens that fit any text")
         return f"three texts with three hits among the six pairs of different texts give 0.5, yours is {second:.3g}"
@@ -87,10 +77,7 @@ def merged_lar(answer):
         ([0, 3, 6, 7], [0, 1, 2, 7], 0.5, "two words in the text, and of the first two ranked words one is in it"),
     ]
     for ranked, surface, expected, why in cases:
-        found = answer(np.array(ranked), np.array(surface), classes.copy())
-        if found is None:
-            return missing("your function returns nothing yet")
-        found = _number(found)
+        found = as_number(answer(np.array(ranked), np.array(surface), classes.copy()))
         if abs(found - expected) > 1e-9:
             return f"merged_lar({ranked}, {surface}, classes) should be {expected}, yours is {found:.3g}: {why}"
     return right("map first, then make both sides distinct, then count places in words")

@@ -4,7 +4,7 @@ from types import FunctionType
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, exercise, missing, right
+from course_utils.teaching.exercises import as_array, as_number, exercise, right
 
 
 def _cloud(n: int = 60, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -32,8 +32,6 @@ def variation(answer):
     noise -= noise.mean(axis=0)  # single texts differ, their mean does not
     after = before + (moved + noise) @ directions
     result = answer(before.copy(), after.copy(), directions.copy())
-    if result is None:
-        return missing("your function returns nothing yet")
     result = np.asarray(result)
     if result.shape == (60, 3):
         return "this is how far each text moved; v_j is the mean over the texts, three numbers here"
@@ -64,10 +62,7 @@ def first_direction(answer):
     results = []
     for turn in (1, -1):
         cloud, planted = _cloud()
-        result = answer(turn * cloud)
-        if result is None:
-            return missing("your function returns nothing yet")
-        result = as_array(result)
+        result = as_array(answer(turn * cloud))
         if result.shape != (8,):
             return f"u_1 has one number for each of the 8 dimensions; yours has the shape {result.shape}"
         if not np.isclose(np.linalg.norm(result), 1):
@@ -102,10 +97,7 @@ def crossing(answer):
     for _ in range(5):
         h, u, row_a, row_b = rng.normal(size=(4, 6))
         u /= np.linalg.norm(u)
-        result = answer(h.copy(), u.copy(), row_a.copy(), row_b.copy())
-        if result is None:
-            return missing("your function returns nothing yet")
-        amount = float(as_array(result, shape=()))
+        amount = as_number(answer(h.copy(), u.copy(), row_a.copy(), row_b.copy()))
         shifted = [float(row @ (h + amount * u)) for row in (row_a, row_b)]
         if not np.isclose(*shifted):
             turned = [float(row @ (h - amount * u)) for row in (row_a, row_b)]
@@ -129,10 +121,7 @@ def fair_share(answer):
     # Turned towards another direction, and then made short, as an embedder that normalises does.
     after = before + rng.normal(size=before.shape) + 9 * np.eye(8)[0]
     after /= np.linalg.norm(after, axis=1, keepdims=True)
-    result = answer(before.copy(), after.copy())
-    if result is None:
-        return missing("your function returns nothing yet")
-    share = float(as_array(result, shape=()))
+    share = as_number(answer(before.copy(), after.copy()))
     expected = _share(_unit(before), _unit(after), _unit(before))
     if np.isclose(share, expected, rtol=1e-6):
         return right(

@@ -5,9 +5,7 @@ from types import FunctionType
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, exercise, missing, right
-
-NOTHING = "your function returns nothing yet"
+from course_utils.teaching.exercises import AnswerError, as_array, as_number, exercise, right
 
 
 @exercise(
@@ -23,10 +21,7 @@ def preference(answer):
     similar, similar_scores = [0.91, 0.95, 0.93, 0.99], [1.0, 3.0, 2.0, 2.5]  # squared rank differences: 0, 1, 0, 1
     related, related_scores = [0.1, 0.2, 0.9, 0.4], [2.0, 9.0, 3.0, 5.0]  # squared rank differences: 0, 4, 4, 0
     expected_similar, expected_related = 1 - 6 * 2 / 60, 1 - 6 * 8 / 60
-    result = answer(*(np.array(x) for x in (similar, similar_scores, related, related_scores)))
-    if result is None:
-        return missing(NOTHING)
-    value = float(as_array(result, shape=()))
+    value = as_number(answer(*(np.array(x) for x in (similar, similar_scores, related, related_scores))))
     expected = expected_similar - expected_related
     if np.isclose(value, expected):
         return right(f"{expected_similar:.1f} on similarity minus {expected_related:.1f} on relatedness")
@@ -49,10 +44,7 @@ def preference(answer):
 def chance_above(answer):
     rng = np.random.default_rng(7)
     for values, reference in (([2, 2, 5], [1, 2]), (rng.integers(0, 6, 15), rng.integers(0, 6, 11))):
-        result = answer(np.array(values, dtype=float), np.array(reference, dtype=float))
-        if result is None:
-            return missing(NOTHING)
-        value = float(as_array(result, shape=()))
+        value = as_number(answer(np.array(values, dtype=float), np.array(reference, dtype=float)))
         wins = sum(v > r for v, r in product(values, reference))
         ties = sum(v == r for v, r in product(values, reference))
         comparisons = len(values) * len(reference)
@@ -81,12 +73,7 @@ def chance_above(answer):
 )
 def token_parts(answer):
     a, b, matrix = _texts_and_tokens()
-    result = answer(a.copy(), b.copy(), matrix.copy())
-    if result is None:
-        return missing(NOTHING)
-    result = as_array(result)
-    if result.shape != (len(matrix),):
-        return f"one part for each of the {len(matrix)} tokens expected; yours has the shape {result.shape}"
+    result = _one_each(answer(a.copy(), b.copy(), matrix.copy()), matrix)
     unit_a, unit_b = a / np.sqrt(a @ a), b / np.sqrt(b @ b)
     cosine = unit_a @ unit_b
     # The dual by least squares: the weights of smallest length with which the rows of E add up to b.
@@ -120,12 +107,7 @@ def only_these(answer):
     keep = np.zeros(len(matrix), dtype=bool)
     keep[5:25] = True
     for kept in (keep, ~keep):
-        result = answer(a.copy(), b.copy(), matrix.copy(), kept.copy())
-        if result is None:
-            return missing(NOTHING)
-        result = as_array(result)
-        if result.shape != (len(matrix),):
-            return f"one part for each of the {len(matrix)} tokens expected; yours has the shape {result.shape}"
+        result = _one_each(answer(a.copy(), b.copy(), matrix.copy(), kept.copy()), matrix)
         if np.abs(result[~kept]).max() > 1e-9:
             return f"{int((np.abs(result[~kept]) > 1e-9).sum())} tokens outside keep have a part that is not zero"
         if not np.isclose(result.sum(), cosine, atol=1e-8):
@@ -151,10 +133,7 @@ def false_merges(answer):
     others = np.array([0.65, 0.70, 0.72, 0.99, 0.10, 0.69, 0.85, 0.71])
     by_hand = {0.8: (0.70, 5 / 8), 0.4: (0.90, 1 / 8), 1.0: (0.60, 7 / 8)}
     for keep, (threshold, expected) in by_hand.items():
-        result = answer(duplicates.copy(), others.copy(), keep)
-        if result is None:
-            return missing(NOTHING)
-        value = float(as_array(result, shape=()))
+        value = as_number(answer(duplicates.copy(), others.copy(), keep))
         if np.isclose(value, expected):
             continue
         if np.isclose(value, (others > threshold).mean()):
@@ -167,6 +146,13 @@ def false_merges(answer):
             f"to keep {keep:.0%} the threshold is {threshold}; {expected:.3f} of the others pass, yours is {value:.3f}"
         )
     return right("the threshold is set on duplicates alone; what else it lets through depends on the embedder")
+
+
+def _one_each(answer, matrix: np.ndarray) -> np.ndarray:
+    result = as_array(answer)
+    if result.shape != (len(matrix),):
+        raise AnswerError(f"one part for each of the {len(matrix)} tokens expected; yours has the shape {result.shape}")
+    return result
 
 
 def _texts_and_tokens() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from types import FunctionType
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, exercise, missing, right
+from course_utils.teaching.exercises import as_array, exercise, right
 
 
 @exercise(
@@ -24,10 +24,7 @@ def beginnings(answer):
     for begin in range(len(raw)):
         for end in range(begin + 1, len(raw) + 1):
             piece, expected = raw[begin:end], sum(begin <= s < end for s in starts)
-            result = answer(piece)
-            if result is None:
-                return missing("your function returns nothing yet")
-            result = as_array(result, shape=())
+            result = as_array(answer(piece), shape=())
             if result == expected:
                 continue
             shown = piece.hex(" ").upper()
@@ -52,10 +49,7 @@ def above_chance(answer):
         found[range(n), range(n)] = rng.random(n) < 0.8
         own = [bool(found[i, i]) for i in range(n)]
         others = [bool(found[i, j]) for i in range(n) for j in range(n) if i != j]
-        result = answer(found.copy())
-        if result is None:
-            return missing("your function returns nothing yet")
-        result = as_array(result, shape=(2,))
+        result = as_array(answer(found.copy()), shape=(2,))
         expected = np.array([sum(own) / n, sum(others) / len(others)])
         if np.allclose(result, expected[::-1]):
             return "the two are in the other order: first the share of hits, then chance"
@@ -82,10 +76,7 @@ def above_chance(answer):
 )
 def found_translation(answer):
     queries, candidates, expected, by_product, backwards = _translations()
-    result = answer(queries.copy(), candidates.copy())
-    if result is None:
-        return missing("your function returns nothing yet")
-    result = as_array(result)
+    result = as_array(answer(queries.copy(), candidates.copy()))
     if result.shape == ():
         return "one answer for each query, please: the mean of them is the measure"
     result = as_array(result, shape=(len(queries),))
@@ -133,10 +124,7 @@ def crossed(answer):
     first_half = np.arange(40) % 2 == 0
     which = np.where(first_half, 0, 1)
     embeddings = 30 * planted[which] + rng.normal(size=(40, 6))
-    result = answer(embeddings.copy(), first_half.copy())
-    if result is None:
-        return missing("your function returns nothing yet")
-    result = as_array(result, shape=(40, 6))
+    result = as_array(answer(embeddings.copy(), first_half.copy()), shape=(40, 6))
     if not np.allclose(np.linalg.norm(result, axis=1), 1):
         return "every direction has length 1"
     other, same = ((result * planted[w]).sum(axis=1) for w in (1 - which, which))

@@ -1,14 +1,15 @@
 """Two embedders side by side: what the embedding of one sentence decodes to in each."""
 
-import html
 from collections.abc import Mapping
 
 import ipywidgets as widgets
 
+from course_utils.teaching.explorers.page import answering, check_typed, live, text_box
 from course_utils.teaching.explorers.tokens import TokenView
-from course_utils.teaching.figures.tokens import chips, legend
+from course_utils.teaching.figures.tokens import chips, legend, named_rows
 
 
+@answering
 def comparison(views: Mapping[str, TokenView], text: str, left: str, right: str, k: int = 10) -> str:
     """The k aligned tokens of a text by two embedders, one row each, and how many the two share; HTML.
 
@@ -23,33 +24,18 @@ def comparison(views: Mapping[str, TokenView], text: str, left: str, right: str,
     unknown = [name for name in (left, right) if name not in views]
     if unknown:
         raise ValueError(f"no embedder {unknown[0]!r} here; choose from {', '.join(views)}")
-    if not text.strip():
-        return f"<p>Type a sentence and press Enter.</p>{chips([], [])}"
-    found = {name: views[name].tokens(text, k=k) for name in (left, right)}
-    cell = 'style="text-align:left;vertical-align:baseline"'
-    rows = "".join(
-        f'<tr><th scope="row" {cell}>{html.escape(name)}</th><td {cell}>{chips(*found[name])}</td></tr>'
-        for name in (left, right)
-    )
-    return f"<table>{rows}</table><p>{_says(found[left], found[right], k)}</p>{legend()}"
+    check_typed(text)
+    found = [(name, views[name].tokens(text, k=k)) for name in (left, right)]
+    rows = named_rows((name, chips(*listed)) for name, listed in found)
+    return f"<table>{rows}</table><p>{_says(*(listed for _, listed in found), k)}</p>{legend()}"
 
 
 def comparison_explorer(views: Mapping[str, TokenView], text: str, left: str, right: str) -> widgets.VBox:
     """A sentence to type and two embedders to choose; shows :func:`comparison`."""
-    wide = {"description_width": "initial"}
-    sentence = widgets.Text(
-        value=text, description="Your sentence", continuous_update=False, layout={"width": "95%"}, style=wide
-    )
+    sentence = text_box(text)
     first = widgets.Dropdown(options=list(views), value=left, description="First")
     second = widgets.Dropdown(options=list(views), value=right, description="Second")
-    result = widgets.HTML()
-
-    def update(_=None) -> None:
-        result.value = comparison(views, sentence.value, first.value, second.value)
-
-    for control in (sentence, first, second):
-        control.observe(update, names="value")
-    update()
+    result = live(lambda *values: comparison(views, *values), sentence, first, second)
     return widgets.VBox([sentence, widgets.HBox([first, second]), result])
 
 

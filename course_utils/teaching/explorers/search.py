@@ -10,9 +10,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from course_utils.measures.evaluation import cosine_matrix
+from course_utils.measures.lexical import BM25, stems
 from course_utils.search.costs import best
-from course_utils.search.lexical import BM25, stems
 from course_utils.search.sparse import explain, inverted_index, scores
+from course_utils.teaching.explorers.page import answering, check_typed, live, remembered, text_box
 
 #: Words of a document that are shown at once; the rest opens on request.
 SNIPPET_WORDS = 40
@@ -42,6 +43,7 @@ class Method(NamedTuple):
 
 def dense_method(embeddings: np.ndarray, encode: Callable[[str], np.ndarray]) -> Method:
     """Cosine of the query's embedding ``encode(query) [d]`` with ``embeddings [n_docs, d]``."""
+    encode = remembered(encode)
     return Method(lambda query: cosine_matrix(np.reshape(encode(query), (1, -1)), embeddings)[0])
 
 
@@ -51,7 +53,7 @@ def sparse_method(documents: csr_array, encode: Callable[[str], csr_array], name
     Args:
         names: per column the token as people read it, from :func:`course_utils.measures.alignment.readable`.
     """
-    index = inverted_index(documents)
+    index, encode = inverted_index(documents), remembered(encode)
 
     def matches(query: str, number: int) -> list[tuple[str, float]]:
         found = explain(encode(query), csr_array(documents[[number]]), names)
@@ -88,6 +90,7 @@ def same_stem(words: Sequence[str], tokens: Sequence[str]) -> list[bool]:
     return [bool(wanted & set(found)) for found in stems(list(words))]
 
 
+@answering
 def search_page(texts: Sequence[str], ids: Sequence[str], methods: Mapping[str, Method], query: str, k: int = 5) -> str:
     """The k first documents by every method, side by side, with score, matched tokens and marked words; HTML.
 
@@ -105,8 +108,7 @@ def search_page(texts: Sequence[str], ids: Sequence[str], methods: Mapping[str, 
             f"need an id for every text, a method and k >= 1; got {len(texts)} texts, {len(ids)} ids, "
             f"{len(methods)} methods, k={k}"
         )
-    if not query.strip():
-        return "<p>Type a query and press Enter.</p>"
+    check_typed(query, request="Type a query and press Enter.")
     found = {}
     for name, method in methods.items():
         values = np.asarray(method.scores(query))
@@ -127,25 +129,11 @@ def search_explorer(
     texts: Sequence[str], ids: Sequence[str], methods: Mapping[str, Method], query: str, k: int = 5
 ) -> widgets.VBox:
     """A query to type and a number of documents to choose; shows :func:`search_page`."""
-    asked = widgets.Text(
-        value=query,
-        description="Your query",
-        placeholder="Your query",
-        continuous_update=False,
-        layout={"width": "95%"},
-        style={"description_width": "initial"},
-    )
+    asked = text_box(query, "Your query")
     number = widgets.IntSlider(
         value=k, min=1, max=max(10, k), description="Documents", continuous_update=False, layout={"width": "60%"}
     )
-    result = widgets.HTML()
-
-    def update(_=None) -> None:
-        result.value = search_page(texts, ids, methods, asked.value, number.value)
-
-    for control in (asked, number):
-        control.observe(update, names="value")
-    update()
+    result = live(lambda query, k: search_page(texts, ids, methods, query, k), asked, number)
     return widgets.VBox([asked, number, result])
 
 

@@ -1,6 +1,5 @@
 """Type two sentences: how close two embedders put them, and which tokens bring them together or hold them apart."""
 
-import functools
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from dataclasses import dataclass
 import ipywidgets as widgets
 import numpy as np
 
-from course_utils.measures.alignment import special_ids, top_tokens
 from course_utils.measures.contributions import TokenFrame, share_of
 from course_utils.measures.evaluation import cosine
 from course_utils.models.embedder import Embedder
+from course_utils.teaching.explorers.page import View, answering, check_typed, live, text_box
 from course_utils.teaching.explorers.tokens import described
-from course_utils.teaching.figures.tokens import chips, legend
+from course_utils.teaching.figures.tokens import chips, legend, named_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,26 +34,24 @@ class PairReading:
     aligned_share: float
 
 
-class PairView:
+class PairView(View):
     """One embedder with what is needed to read a pair of texts.
 
     Attributes:
-        embedder: whose embeddings are compared.
         frame: its unembedding matrix as a frame, see :func:`course_utils.measures.contributions.token_frame`.
         references: cosines of known pairs by their name, e.g. ``{"unrelated": …, "paraphrase": …}``, to place a
             new cosine among them.
     """
 
     def __init__(self, embedder: Embedder, frame: TokenFrame, references: Mapping[str, np.ndarray]):
-        self.embedder, self.frame = embedder, frame
+        super().__init__(embedder)
+        self.frame = frame
         self.references = {name: np.asarray(values, dtype=np.float64) for name, values in references.items()}
-        self.special = special_ids(embedder.tokenizer, len(embedder.unembedding))
-        self._embedding = functools.lru_cache(maxsize=32)(self._encode)
 
     def read(self, left: str, right: str, k: int = 8) -> PairReading:
         """Cosine, aligned tokens and the tokens' parts for two texts."""
-        a, b = self._embedding(left), self._embedding(right)
-        aligned, _ = top_tokens(np.vstack([a, b]), self.embedder.unembedding, k, self.special)
+        a, b = self.embedding(left), self.embedding(right)
+        aligned = self.aligned(np.vstack([a, b]), k)
         together, apart = self.frame.tight_contributions(a, b)[0], self.frame.distances(a, b)[0]
         share = share_of(together[None], [aligned.ravel()])[0]
         largest = [self._largest(parts, k) for parts in (together, apart)]
@@ -70,10 +67,8 @@ class PairView:
         ids = np.argsort(-allowed, kind="stable")[:k]
         return ids, parts[ids]
 
-    def _encode(self, text: str) -> np.ndarray:
-        return self.embedder.encode([text])
 
-
+@answering
 def pair_html(views: Mapping[str, PairView], left: str, right: str, names: Sequence[str], k: int = 8) -> str:
     """Two texts as the named embedders see them, one block each; HTML.
 
@@ -83,30 +78,18 @@ def pair_html(views: Mapping[str, PairView], left: str, right: str, names: Seque
     unknown = [name for name in names if name not in views]
     if unknown:
         raise ValueError(f"no embedder {unknown[0]!r} here; choose from {', '.join(views)}")
-    if not left.strip() or not right.strip():
-        return "<p>Type two sentences and press Enter.</p>"
+    check_typed(left, right, request="Type two sentences and press Enter.")
     return "".join(_block(name, views[name], left, right, k) for name in names) + legend()
 
 
 def pair_explorer(views: Mapping[str, PairView], left: str, right: str, names: Sequence[str]) -> widgets.VBox:
     """Two sentences to type and two embedders to choose; shows :func:`pair_html`."""
-    wide, layout = {"description_width": "initial"}, {"width": "95%"}
-    texts = [
-        widgets.Text(value=text, description=f"Sentence {n}", continuous_update=False, layout=layout, style=wide)
-        for n, text in enumerate((left, right), start=1)
-    ]
+    texts = [text_box(left, "Sentence 1"), text_box(right, "Sentence 2")]
     chosen = [
         widgets.Dropdown(options=list(views), value=name, description=word)
         for name, word in zip(names, ("First", "Second"), strict=True)
     ]
-    result = widgets.HTML()
-
-    def update(_=None) -> None:
-        result.value = pair_html(views, *(t.value for t in texts), [c.value for c in chosen])
-
-    for control in (*texts, *chosen):
-        control.observe(update, names="value")
-    update()
+    result = live(lambda left, right, *names: pair_html(views, left, right, names), *texts, *chosen)
     return widgets.VBox([*texts, widgets.HBox(chosen), result])
 
 
@@ -120,12 +103,10 @@ def _block(name: str, view: PairView, left: str, right: str, k: int) -> str:
         "Bring them together": _parts(tokenizer, both, *found.together),
         "Hold them apart": _parts(tokenizer, both, *found.apart),
     }
-    cell = 'style="text-align:left;vertical-align:baseline"'
-    table = "".join(f'<tr><th scope="row" {cell}>{words}</th><td {cell}>{row}</td></tr>' for words, row in rows.items())
     return (
         f"<p><b>{html.escape(name)}</b>: cosine {found.cosine:.2f}{': ' + places if places else ''}. "
         f"The aligned tokens of both hold {100 * found.aligned_share:.1f} % of the cosine. "
-        f"Numbers beside tokens: their parts, in hundred-thousandths.</p><table>{table}</table>"
+        f"Numbers beside tokens: their parts, in hundred-thousandths.</p><table>{named_rows(rows.items())}</table>"
     )
 
 

@@ -3,14 +3,11 @@
 Both show :func:`training_page`, which is plain HTML and can be shown without them.
 """
 
-import base64
-import html
-import io
 from collections.abc import Mapping, Sequence
 
 import ipywidgets as widgets
-from matplotlib.figure import Figure
 
+from course_utils.teaching.explorers.page import image, live
 from course_utils.teaching.figures.tokens import kinds, token_table
 from course_utils.teaching.figures.training import training_curves
 
@@ -36,7 +33,7 @@ def training_page(
     status = (
         f"step {row['step']} of {total}: {loss}, v_1 = {row['v_1']:.2f}, largest other |v_j| = {row['max_other_v']:.2f}"
     )
-    curves = _img(training_curves(losses, rows, status, total), status)
+    curves = image(training_curves(losses, rows, status, total), status)
     done = [step for step in tokens if step <= row["step"]]
     table = token_table(
         [f"step {step}" for step in done],
@@ -72,19 +69,9 @@ def replay(
         description="step",
         continuous_update=False,
     )
-    page = widgets.HTML()
 
-    def show(change=None) -> None:
-        seen = rows[: slider.value]
-        page.value = training_page(losses[: seen[-1]["step"]], seen, tokens, surface, rows[-1]["step"])
+    def page(number: int) -> str:
+        seen = rows[:number]
+        return training_page(losses[: seen[-1]["step"]], seen, tokens, surface, rows[-1]["step"])
 
-    slider.observe(show, names="value")
-    show()
-    return widgets.VBox([slider, page])
-
-
-def _img(figure: Figure, alt: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(alt, quote=True)}" style="max-width:100%" src="data:image/png;base64,{data}">'
+    return widgets.VBox([slider, live(page, slider)])

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from course_utils.teaching.figures.style import PALETTE, styled
-from course_utils.teaching.figures.tokens import drawable
+from course_utils.teaching.figures import style
+from course_utils.teaching.figures.style import PALETTE, REFERENCE, styled
+from course_utils.teaching.figures.tokens import name_tokens
 
 #: How the readings are drawn: colour, marker, vertical place within a row.
 _READINGS = {"raw": (PALETTE[0], "o", -0.13), "merged": (PALETTE[1], "D", 0.13)}
@@ -27,12 +28,8 @@ def token_shares(tokens: Sequence[str], shares: Sequence[float], title: str) -> 
         raise ValueError(f"one share per token expected; got {len(tokens)} tokens and {len(shares)} shares")
     figure, axes = plt.subplots(figsize=(7, 1.1 + 0.28 * len(tokens)))
     axes.barh(range(len(tokens)), 100 * np.asarray(shares), color=PALETTE[0])
-    axes.set_yticks(range(len(tokens)), [drawable(t) for t in tokens])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
-    axes.set(title=title, xlabel="sentences with the token among the first ten (%)", ylabel="token", xlim=(0, 100))
+    name_tokens(axes, tokens, "token")
+    axes.set(title=title, xlabel="sentences with the token among the first ten (%)", xlim=(0, 100))
     return figure
 
 
@@ -47,28 +44,23 @@ def measures(table: pd.DataFrame, title: str) -> Figure:
     Raises:
         ValueError: a column is missing, or there is nothing to draw.
     """
-    needed = {"embedder", "measure", "reading", "value", "low", "high", "chance"}
-    if not needed <= set(table.columns) or table.empty:
-        raise ValueError(f"table needs rows and the columns {sorted(needed)}; got {list(table.columns)}")
-    names, panels = list(dict.fromkeys(table["embedder"])), list(dict.fromkeys(table["measure"]))
+    needed = ("reading", "value", "low", "high", "chance")
+    names, panels = style.distinct(table, "embedder", "measure", needed=needed)
     figure, grid = plt.subplots(1, len(panels), figsize=(11, 1.9 + 0.38 * len(names)), sharey=True, squeeze=False)
     for axes, panel in zip(grid[0], panels, strict=True):
         for reading, (colour, marker, offset) in _READINGS.items():
             part = table[(table["measure"] == panel) & (table["reading"] == reading)]
-            rows = np.array([names.index(n) for n in part["embedder"]]) + offset
-            axes.hlines(rows, part["low"], part["high"], color=colour, linewidth=2)
-            axes.plot(part["value"], rows, marker, color=colour, markersize=6)
-            axes.plot(part["chance"], rows, "|", color="#555555", markersize=9, markeredgewidth=2)
+            rows = style.places(part["embedder"], names) + offset
+            style.draw_intervals(axes, part, rows, color=colour, marker=marker)
+            axes.plot(part["chance"], rows, "|", color=REFERENCE, markersize=9, markeredgewidth=2)
         # LAR and GAR are far from 1: each panel shows its own range, always from 0.
         end = min(1.03, 1.1 * table.loc[table["measure"] == panel, ["high", "chance"]].to_numpy().max())
         axes.set(xlim=(-0.03 * end, end), xlabel=f"{panel} (share)")
-    grid[0, 0].set_yticks(range(len(names)), names)
-    grid[0, 0].set_ylabel("embedder")
-    grid[0, 0].invert_yaxis()
+    style.name_rows(grid[0, 0], names, "embedder")
     handles = [Line2D([], [], color=c, marker=m, label=f"{r} tokens") for r, (c, m, _) in _READINGS.items()]
-    handles.append(Line2D([], [], color="#555555", marker="|", linestyle="", markeredgewidth=2, label="chance"))
+    handles.append(Line2D([], [], color=REFERENCE, marker="|", linestyle="", markeredgewidth=2, label="chance"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    style.head(figure, title)
     return figure
 
 
@@ -89,7 +81,7 @@ def against_length(lengths: Sequence[int], rates: Sequence[float], chance: Seque
     fifths = np.array_split(np.argsort(lengths, kind="stable"), 5)
     centres = [lengths[rows].mean() for rows in fifths]
     axes.plot(centres, [rates[rows].mean() for rows in fifths], "o-", color=PALETTE[0], label="mean of a fifth")
-    axes.plot(centres, [chance[rows].mean() for rows in fifths], "s--", color="#555555", label="the same by chance")
+    axes.plot(centres, [chance[rows].mean() for rows in fifths], "s--", color=REFERENCE, label="the same by chance")
     axes.set(
         title=title, xlabel="distinct tokens of the sentence", ylabel="LAR (share)", ylim=(-0.02, 1.1 * rates.max())
     )
@@ -107,7 +99,7 @@ def short_list(lengths: Sequence[int], perfect: Sequence[float], found: dict[str
         found: by name of an embedder: ``(mean length, LAR, LAR from ten tokens)``.
     """
     figure, axes = plt.subplots()
-    axes.axhline(1, color="#555555", linestyle="--", label="perfect ranking, full list")
+    axes.axhline(1, color=REFERENCE, linestyle="--", label="perfect ranking, full list")
     axes.plot(lengths, perfect, color=PALETTE[1], label="perfect ranking, ten tokens")
     for i, (name, (length, full, ten)) in enumerate(found.items()):
         colour = PALETTE[(0, 2, 4, 5, 7)[i % 5]]

@@ -9,9 +9,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, styled
-
-_MARKERS = ("o", "D", "s", "^", "v", "P")
+from course_utils.teaching.figures import style
+from course_utils.teaching.figures.style import PALETTE, REFERENCE, SEQUENTIAL, styled
 
 
 @styled
@@ -49,7 +48,7 @@ def crossed(
         axes.tick_params(axis="x", rotation=30)
     grid[0, 0].set_ylabel(rows_are)
     figure.supxlabel("labels that the clusters are compared with (V-measure, 0 to 1)", fontsize=11)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    style.head(figure, title)
     return figure
 
 
@@ -65,25 +64,21 @@ def by_instruction(table: pd.DataFrame, title: str, label: str, chance: Mapping[
     Raises:
         ValueError: a column is missing, or there is nothing to draw.
     """
-    _checked(table, {"embedder", "aspect", "instruction", "value", "low", "high"})
-    names, kinds = (list(dict.fromkeys(table[column])) for column in ("embedder", "instruction"))
-    panels = list(dict.fromkeys(table["aspect"]))
+    names, kinds, panels = style.distinct(table, "embedder", "instruction", "aspect")
     size = (3.5 * len(panels), 1.7 + 0.55 * len(names))
     figure, grid = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axes, aspect in zip(grid[0], panels, strict=True):
         for i, kind in enumerate(kinds):
             part = table[(table["aspect"] == aspect) & (table["instruction"] == kind)]
-            rows = np.array([names.index(n) for n in part["embedder"]]) + 0.18 * (i - (len(kinds) - 1) / 2)
-            axes.hlines(rows, part["low"], part["high"], color=PALETTE[i], linewidth=2)
-            axes.plot(part["value"], rows, _MARKERS[i], color=PALETTE[i], markersize=6, label=kind)
+            rows = style.places(part["embedder"], names) + 0.18 * (i - (len(kinds) - 1) / 2)
+            style.draw_intervals(axes, part, rows, label=kind, **style.look(i))
         if chance is not None:
-            axes.axvline(chance[aspect], color="#555555", linestyle="--", linewidth=1, label="chance")
+            axes.axvline(chance[aspect], color=REFERENCE, linestyle="--", linewidth=1, label="chance")
         axes.set(title=aspect, xlabel=label)
         axes.set_xlim(left=min(0, axes.get_xlim()[0]))
-    grid[0, 0].set_yticks(range(len(names)), names)
-    grid[0, 0].invert_yaxis()
+    style.name_rows(grid[0, 0], names)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    style.head(figure, title)
     return figure
 
 
@@ -98,22 +93,19 @@ def gains(table: pd.DataFrame, title: str, label: str) -> Figure:
     Raises:
         ValueError: a column is missing, or there is nothing to draw.
     """
-    _checked(table, {"embedder", "aspect", "control", "value", "low", "high"})
-    names, aspects, controls = (list(dict.fromkeys(table[c])) for c in ("embedder", "aspect", "control"))
+    names, aspects, controls = style.distinct(table, "embedder", "aspect", "control")
     size = (4.4 * len(controls) + 1, 1.7 + 0.55 * len(names))
     figure, grid = plt.subplots(1, len(controls), figsize=size, sharey=True, sharex=True, squeeze=False)
     for axes, control in zip(grid[0], controls, strict=True):
-        axes.axvline(0, color="#555555", linewidth=1)
+        axes.axvline(0, color=REFERENCE, linewidth=1)
         for i, aspect in enumerate(aspects):
             part = table[(table["control"] == control) & (table["aspect"] == aspect)]
-            rows = np.array([names.index(n) for n in part["embedder"]]) + 0.2 * (i - (len(aspects) - 1) / 2)
-            axes.hlines(rows, part["low"], part["high"], color=PALETTE[i], linewidth=2)
-            axes.plot(part["value"], rows, _MARKERS[i], color=PALETTE[i], markersize=6, label=aspect)
+            rows = style.places(part["embedder"], names) + 0.2 * (i - (len(aspects) - 1) / 2)
+            style.draw_intervals(axes, part, rows, label=aspect, **style.look(i))
         axes.set(title=control, xlabel=label)
-    grid[0, 0].set_yticks(range(len(names)), names)
-    grid[0, 0].invert_yaxis()
+    style.name_rows(grid[0, 0], names)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    style.head(figure, title)
     return figure
 
 
@@ -152,13 +144,8 @@ def stages(losses: Sequence[float], ends: Sequence[int], title: str, window: int
             (a + b) / 2, 1.01, f"stage {number + 1}", transform=axes.get_xaxis_transform(), ha="center", fontsize=10
         )
         if number:
-            axes.axvline(a + 0.5, color="#555555", linewidth=1)
+            axes.axvline(a + 0.5, color=REFERENCE, linewidth=1)
     axes.set(xlabel="training step", ylabel="loss (nats)", ylim=0, xlim=(0, len(losses)))
     axes.legend(frameon=False, loc="lower left")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    style.head(figure, title)
     return figure
-
-
-def _checked(table: pd.DataFrame, needed: set[str]) -> None:
-    if not needed <= set(table.columns) or table.empty:
-        raise ValueError(f"table needs rows and the columns {sorted(needed)}; got {list(table.columns)}")

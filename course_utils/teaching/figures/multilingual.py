@@ -15,11 +15,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, styled
+from course_utils.teaching.figures import style
+from course_utils.teaching.figures.style import MARKERS, PALETTE, REFERENCE, SEQUENTIAL, styled
 from course_utils.teaching.figures.tokens import chips, legend
 
 _CELL = 'style="text-align:left;vertical-align:top;white-space:normal"'
-_MARKERS = "osD^vP"
 # Filled, hatched, dotted: neighbours in a bar stay apart without colours.
 _HATCHES = ("", "//", "..", "xx", "", "\\\\", "oo")
 
@@ -45,9 +45,7 @@ def sentence_table(rows: Sequence[tuple], columns: Sequence[str], key: bool = Tr
         cells = "".join(f"<td {_CELL}>{_whole_chips(*listed)}</td>" for listed in lists)
         shown = f'<td {_CELL}><div dir="auto">{html.escape(sentence)}</div></td>'
         lines.append(f'<tr><th scope="row" {_CELL}>{html.escape(name)}</th>{shown}{cells}</tr>')
-    head = "".join(f'<th scope="col" {_CELL}>{html.escape(c)}</th>' for c in columns)
-    body = "\n".join(lines)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>{legend() if key else ''}"
+    return _table(columns, lines) + (legend() if key else "")
 
 
 def script_table(lists: Mapping[str, tuple[Sequence[str], Sequence[str], Sequence[str]]]) -> str:
@@ -67,7 +65,6 @@ def script_table(lists: Mapping[str, tuple[Sequence[str], Sequence[str], Sequenc
             raise ValueError(f"{heading}: {len(tokens)} tokens, {len(kinds)} kinds and {len(scripts)} scripts")
         for name in scripts:
             counts[name] = counts.get(name, 0) + 1
-    head = "".join(f'<th scope="col" {_CELL}>{html.escape(h)}</th>' for h in ("script", *lists))
     lines = []
     for name in sorted(counts, key=lambda s: (-counts[s], s)):
         cells = []
@@ -76,7 +73,7 @@ def script_table(lists: Mapping[str, tuple[Sequence[str], Sequence[str], Sequenc
             shown = _whole_chips([t for t, _ in own], [kind for _, kind in own]) if own else "–"
             cells.append(f"<td {_CELL}>{shown}</td>")
         lines.append(f'<tr><th scope="row" {_CELL}>{html.escape(name)}</th>{"".join(cells)}</tr>')
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{chr(10).join(lines)}\n</tbody></table>{legend()}"
+    return _table(("script", *lists), lines) + legend()
 
 
 def byte_table(rows: Sequence[tuple[str | Sequence[str], ...]], columns: Sequence[str]) -> str:
@@ -93,14 +90,20 @@ def byte_table(rows: Sequence[tuple[str | Sequence[str], ...]], columns: Sequenc
     wrong = [row for row in rows if len(row) != len(columns)]
     if wrong:
         raise ValueError(f"{len(columns)} columns, but a row of {len(wrong[0])}: {wrong[0]}")
-    head = "".join(f'<th scope="col" {_CELL}>{html.escape(c)}</th>' for c in columns)
     lines = []
     for row in rows:
         shown = [
             f"<bdi>{html.escape(e)}</bdi>" if isinstance(e, str) else _whole_chips(e, ["other"] * len(e)) for e in row
         ]
-        lines.append(f"<tr>{''.join(f'<td {_CELL}>{entry}</td>' for entry in shown)}</tr>\n")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{''.join(lines)}</tbody></table>"
+        lines.append(f"<tr>{''.join(f'<td {_CELL}>{entry}</td>' for entry in shown)}</tr>")
+    return _table(columns, lines)
+
+
+def _table(columns: Sequence[str], lines: Sequence[str]) -> str:
+    """Headings, and below them lines that are HTML already."""
+    headings = "".join(f'<th scope="col" {_CELL}>{html.escape(c)}</th>' for c in columns)
+    body = "\n".join(lines)
+    return f"<table><thead><tr>{headings}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
 def _whole_chips(tokens: Sequence[str], token_kinds: Sequence[str]) -> str:
@@ -142,7 +145,7 @@ def language_grid(
         axes.set(title=heading, xlabel=xlabel, ylabel=ylabel if axes is grid[0, 0] else "")
         axes.tick_params(axis="x", rotation=45)
         axes.tick_params(axis="y", rotation=0)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    style.head(figure, title)
     return figure
 
 
@@ -157,28 +160,22 @@ def intervals_by_language(table: pd.DataFrame, title: str, xlabel: str, chance: 
     Raises:
         ValueError: a column is missing, there is nothing to draw, or more than six ways.
     """
-    needed = {"language", "way", "value", "low", "high"}
-    if not needed <= set(table.columns) or table.empty:
-        raise ValueError(f"table needs rows and the columns {sorted(needed)}; got {list(table.columns)}")
-    names, ways = list(dict.fromkeys(table["language"])), list(dict.fromkeys(table["way"]))
-    if len(ways) > len(_MARKERS):
-        raise ValueError(f"at most {len(_MARKERS)} ways can be told apart; got {len(ways)}")
+    names, ways = style.distinct(table, "language", "way")
+    colours = [PALETTE[i] for i in (7, 0, 2, 1, 4, 3)]
+    if len(ways) > len(colours):
+        raise ValueError(f"at most {len(colours)} ways can be told apart; got {len(ways)}")
     figure, axes = plt.subplots(figsize=(9, 1.6 + 0.62 * len(names)))
-    places = np.linspace(-0.28, 0.28, len(ways)) if len(ways) > 1 else [0.0]
-    for way, offset, marker, colour in zip(
-        ways, places, _MARKERS, (PALETTE[i] for i in (7, 0, 2, 1, 4, 3)), strict=False
-    ):
+    offsets = np.linspace(-0.28, 0.28, len(ways)) if len(ways) > 1 else [0.0]
+    for way, offset, marker, colour in zip(ways, offsets, MARKERS, colours, strict=False):
         part = table[table["way"] == way]
-        rows = np.array([names.index(n) for n in part["language"]]) + offset
-        axes.hlines(rows, part["low"], part["high"], color=colour, linewidth=1.8)
-        axes.plot(part["value"], rows, marker, color=colour, markersize=6, label=way)
+        rows = style.places(part["language"], names) + offset
+        style.draw_intervals(axes, part, rows, color=colour, marker=marker, label=way)
     for number, name in enumerate(names if chance else ()):
-        axes.vlines(chance[name], number - 0.4, number + 0.4, color="#555555", linestyle=":", linewidth=2,
+        axes.vlines(chance[name], number - 0.4, number + 0.4, color=REFERENCE, linestyle=":", linewidth=2,
                     label=None if number else "chance")  # fmt: skip
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    style.name_rows(axes, names, "language")
     axes.grid(visible=False, axis="y")
-    axes.set(title=title, xlabel=xlabel, ylabel="language", xlim=(-0.02, 1.02))
+    axes.set(title=title, xlabel=xlabel, xlim=(-0.02, 1.02))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 

@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from course_utils.measures.evaluation import Interval
-from course_utils.teaching.figures.style import DIVERGING, PALETTE, styled
-from course_utils.teaching.figures.tokens import drawable
+from course_utils.teaching.figures.style import DIVERGING, PALETTE, head, name_rows, styled
+from course_utils.teaching.figures.tokens import name_tokens
 
 #: Colour and marker of the first and of the second series, and of a third that is derived from them.
 _SERIES = ((PALETTE[0], "o"), (PALETTE[1], "D"), (PALETTE[2], "s"))
@@ -44,10 +44,8 @@ def interval_panels(
         axes.set_xlabel((xlabels or {}).get(panel, panel))
         if len(series) > 1:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(series), frameon=False)
-    grid[0, 0].set_yticks(place, names)
-    grid[0, 0].set_ylabel("embedder")
-    grid[0, 0].invert_yaxis()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    name_rows(grid[0, 0], names, "embedder")
+    head(figure, title)
     return figure
 
 
@@ -67,11 +65,8 @@ def strips(cosines: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Figur
         axes.set_title(name)
         axes.set(xlabel="cosine of the two sentences", xlim=(min(0, axes.get_xlim()[0]), 1.02))
         axes.grid(visible=False, axis="y")
-    relations = list(next(iter(cosines.values())))
-    grid[0, 0].set_yticks(range(len(relations)), relations)
-    grid[0, 0].set_ylabel("relation of the two sentences")
-    grid[0, 0].invert_yaxis()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    name_rows(grid[0, 0], list(next(iter(cosines.values()))), "relation of the two sentences")
+    head(figure, title)
     return figure
 
 
@@ -120,14 +115,9 @@ def token_parts(
             (row[0], near, added, PALETTE[0], "together: parts of the cosine"),
             (row[1], far, missing, PALETTE[1], "apart: parts of 1 − cosine"),
         ):
-            places = np.arange(len(tokens))
-            axes.barh(places, parts, color=colour)
-            axes.set_yticks(places, [drawable(t) for t in tokens])
-            for label in axes.get_yticklabels():
-                label.set_parse_math(False)
-            axes.invert_yaxis()
-            axes.grid(visible=False, axis="y")
+            axes.barh(range(len(tokens)), parts, color=colour)
+            name_tokens(axes, tokens)
             axes.set(xlabel="part of the token (thousandths)", title=f"{name} · {words}")
         row[0].set_ylabel("token")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure

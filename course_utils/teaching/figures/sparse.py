@@ -1,6 +1,5 @@
 """Pictures of retrieval: which setting, which system, which token, at which cost."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -11,12 +10,9 @@ from matplotlib.patches import Rectangle
 
 from course_utils.measures.evaluation import Interval
 from course_utils.search.sparse import Match
-from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, styled
-from course_utils.teaching.figures.tokens import drawable
+from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, head, look, name_rows, styled
+from course_utils.teaching.figures.tokens import name_tokens
 
-#: Letters of a title that fit into an inch.
-_LETTERS = 10.5
-_MARKERS = "osD^vP*X"
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -34,7 +30,7 @@ def heat_map(means: np.ndarray, ks: Sequence[int], ms: Sequence[int], chosen: tu
     axes.set_yticks(range(len(ks)), ks)
     axes.grid(False)
     axes.set(xlabel="M: aligned tokens added to a query", ylabel="K: tokens kept per document")
-    _head(figure, title)
+    head(figure, title)
     figure.colorbar(image, ax=axes, label="mean nDCG@10")
     return figure
 
@@ -49,10 +45,9 @@ def dots(values: Mapping[str, Interval], title: str, xlabel: str, reference: tup
     if reference:
         axes.axvline(reference[1], color=PALETTE[1], linestyle="--", label=reference[0])
         axes.legend(loc="best")
-    axes.set_yticks(range(len(values)), list(values))
-    axes.invert_yaxis()
+    name_rows(axes, list(values))
     axes.set(xlabel=xlabel)
-    _head(figure, title)
+    head(figure, title)
     return figure
 
 
@@ -71,9 +66,8 @@ def panels(by_panel: Mapping[str, Mapping[str, Interval]], title: str, xlabel: s
                 axes.plot(v.value, y, "D" if hybrid else "o", color=colour, markersize=6)
         axes.set_title(name, fontsize=10.5)
         axes.set_xlabel(xlabel)
-    grid[0, 0].set_yticks(range(len(systems)), systems)
-    grid[0, 0].invert_yaxis()
-    _head(figure, title)
+    name_rows(grid[0, 0], systems)
+    head(figure, title)
     return figure
 
 
@@ -83,10 +77,9 @@ def matches(found: Sequence[Match], title: str, first: int = 12) -> Figure:
     found = list(found)[:first]
     figure, axes = plt.subplots(figsize=(8, 0.3 * len(found) + 1.2))
     axes.barh(range(len(found)), [match.product for match in found], color=PALETTE[0])
-    axes.set_yticks(range(len(found)), [drawable(match.token) for match in found])
-    axes.invert_yaxis()
-    axes.set(xlabel="query weight × document weight", ylabel="shared token")
-    _head(figure, title)
+    name_tokens(axes, [match.token for match in found], "shared token")
+    axes.set(xlabel="query weight × document weight")
+    head(figure, title)
     return figure
 
 
@@ -98,7 +91,7 @@ def against(a: np.ndarray, b: np.ndarray, title: str, xlabel: str, ylabel: str) 
     axes.plot([0, 1], [0, 1], color="#777777", linewidth=1)
     axes.scatter(*points.T, s=14 * counts, color=PALETTE[0], alpha=0.6, edgecolors="white", linewidths=0.5)
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
-    _head(figure, title)
+    head(figure, title)
     return figure
 
 
@@ -107,21 +100,15 @@ def time_by_size(measured: pd.DataFrame, title: str) -> Figure:
     """Milliseconds per query against the number of documents, one line per method; both axes logarithmic.
 
     Args:
-        measured: columns ``documents``, ``method``, ``ms``, as :func:`course_utils.search.costs.measure_search` returns them.
+        measured: columns ``documents``, ``method``, ``ms``, as
+            :func:`course_utils.search.costs.measure_search` returns them.
     """
     figure, axes = plt.subplots(figsize=(8, 4.4))
     for i, (method, rows) in enumerate(measured.groupby("method", sort=False)):
-        style = {"marker": _MARKERS[i % 8], "linestyle": _LINES[i % 4], "color": PALETTE[i]}
-        axes.plot(rows.documents, rows.ms, label=method, **style)
+        axes.plot(rows.documents, rows.ms, label=method, linestyle=_LINES[i % 4], **look(i))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set(xlabel="documents in the collection (number)", ylabel="one query, without the encoder (ms)")
     axes.legend()
-    _head(figure, title)
+    head(figure, title)
     return figure
-
-
-def _head(figure: Figure, title: str) -> None:
-    """The title over the whole width of the figure, in as many lines as it takes."""
-    lines = textwrap.fill(title, int(_LETTERS * figure.get_figwidth()), break_on_hyphens=False)
-    figure.suptitle(lines, x=0.01, ha="left", fontsize=12)

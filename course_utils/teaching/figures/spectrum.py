@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from course_utils.measures.spectrum import Variation
-from course_utils.teaching.figures.style import PALETTE, styled
-from course_utils.teaching.figures.tokens import drawable
+from course_utils.teaching.figures.style import PALETTE, head, look, ring, styled
+from course_utils.teaching.figures.tokens import name_tokens
 
 FIRST, REST = PALETTE[0], PALETTE[1]
-_MARKERS = "os^Dv*PX"
 
 
 @styled
@@ -21,7 +20,7 @@ def shares(by_name: Mapping[str, np.ndarray], title: str, first: int = 15) -> Fi
     figure, axes = plt.subplots(figsize=(8, 3.8))
     numbers = np.arange(1, first + 1)
     for i, (name, values) in enumerate(by_name.items()):
-        axes.plot(numbers, 100 * values[:first], marker=_MARKERS[i % len(_MARKERS)], color=PALETTE[i], label=name)
+        axes.plot(numbers, 100 * values[:first], label=name, **look(i))
     axes.set_yscale("log")
     axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     axes.set_xticks(numbers)
@@ -48,7 +47,7 @@ def variation_grid(found: Mapping[str, Variation], notes: Mapping[str, str], tit
         axes.set_axis_off()
     for axes in grid[-1]:
         axes.set_xlabel("component j, largest first (logarithmic)")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure
 
 
@@ -83,18 +82,14 @@ def contributions(panels: Mapping[str, tuple[Sequence[str], np.ndarray, np.ndarr
         axes.barh(rows - 0.2, along, height=0.38, color=FIRST, label="first component")
         axes.barh(rows + 0.2, rest, height=0.38, color=REST, hatch="//", edgecolor="white", label="the rest")
         axes.plot(along + rest, rows, "kD", markersize=5, label="sum: decides the rank")
-        axes.set_yticks(rows, [drawable(t) for t in tokens])
-        for label in axes.get_yticklabels():
-            label.set_parse_math(False)
+        name_tokens(axes, tokens)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
         axes.set_title(name, fontsize=10.5)
         axes.set_xlabel("logit above the vocabulary's mean")
     grid[0, 0].set_ylabel("aligned token, best first")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)
+    head(figure, title)
     return figure
 
 
@@ -119,10 +114,9 @@ def sweep(
     for axes, (label, lines) in zip(grid.flat, panels.items(), strict=True):
         for i, (name, values) in enumerate(lines.items()):
             values = np.asarray(values)
-            axes.plot(amounts, values, marker=_MARKERS[i], markersize=4, color=PALETTE[i], label=name)
+            axes.plot(amounts, values, markersize=4, label=name, **look(i))
             if label not in unmarked:
-                best = int(np.argmax(values))
-                axes.plot(amounts[best], values[best], "o", markersize=12, fillstyle="none", color="black")
+                ring(axes, amounts, values)
         for place, style in zip(trained.values(), styles, strict=False):
             axes.axvline(place, color=PALETTE[3], linestyle=style)
         axes.set_title(label, fontsize=10.5)
@@ -138,7 +132,7 @@ def sweep(
         Line2D([], [], color="black", marker="o", markersize=10, fillstyle="none", linestyle="", label="best λ"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure
 
 
@@ -163,7 +157,7 @@ def angles(sizes: Sequence[int], found: Mapping[str, Sequence[float]], title: st
     """Angle between first components against the number of texts they were computed from; both axes logarithmic."""
     figure, axes = plt.subplots(figsize=(7, 3.8))
     for i, (name, values) in enumerate(found.items()):
-        axes.plot(sizes[: len(values)], values, marker=_MARKERS[i], color=PALETTE[i], label=name)
+        axes.plot(sizes[: len(values)], values, label=name, **look(i))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(sizes, [str(s) for s in sizes])
@@ -182,14 +176,14 @@ def layers(share: Mapping[str, np.ndarray], movement: np.ndarray, first_part: np
     """Layer by layer: share of the first component (left); how far training moved, in all and along u_1 (right)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9))
     for i, (name, values) in enumerate(share.items()):
-        left.plot(100 * values, marker=_MARKERS[i], markersize=4, color=PALETTE[i], label=name)
+        left.plot(100 * values, markersize=4, label=name, **look(i))
     left.set(xlabel="layer", ylabel="squared norm in the first component (%)", ylim=(0, 103))
     left.legend()
     right.plot(movement, marker="s", markersize=4, color=REST, label="whole movement")
     right.plot(first_part, marker="D", markersize=4, color=FIRST, label="part along the first component")
     right.set(xlabel="layer", ylabel="length moved, relative to |h|", ylim=(0, None))
     right.legend()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure
 
 
@@ -214,5 +208,5 @@ def training(logs: Mapping[str, Sequence[Mapping[str, float]]], title: str) -> F
         axes.set_axis_off()
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure

@@ -13,16 +13,17 @@ form of :func:`course_utils.measures.alignment.readable`: ``_`` stands for a lea
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch, Rectangle
 
-from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, styled
+from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, head, name_rows, styled
 
 #: The three kinds, with the words of the legend.
 KINDS = {"surface": "token of the text", "variant": "variant or same stem", "other": "other token"}
@@ -94,13 +95,17 @@ def token_table(
         ValueError: lengths that differ, or an unknown kind.
     """
     _same_length(names=names, tokens=tokens, token_kinds=token_kinds)
-    cell = 'style="text-align:left;vertical-align:baseline"'
-    rows = "".join(
-        f'<tr><th scope="row" {cell}>{html.escape(name)}</th><td {cell}>{chips(row, row_kinds)}</td></tr>'
-        for name, row, row_kinds in zip(names, tokens, token_kinds, strict=True)
-    )
+    rows = named_rows(zip(names, map(chips, tokens, token_kinds), strict=True))
     above = f'<caption style="text-align:left">{html.escape(caption)}</caption>' if caption else ""
     return f'<table class="token-table">{above}<tbody>{rows}</tbody></table>{legend()}'
+
+
+def named_rows(rows: Iterable[tuple[str, str]]) -> str:
+    """Lines of a table, each with a name and a piece of HTML."""
+    cell = 'style="text-align:left;vertical-align:baseline"'
+    return "".join(
+        f'<tr><th scope="row" {cell}>{html.escape(name)}</th><td {cell}>{shown}</td></tr>' for name, shown in rows
+    )
 
 
 @styled
@@ -120,12 +125,10 @@ def token_bars(
     bars = axes.barh(rows, scores, color=[_BAR[_known(k)] for k in token_kinds], edgecolor="white", height=0.8)
     for bar, kind in zip(bars, token_kinds, strict=True):
         bar.set_hatch(_HATCH[kind])
-    axes.set_yticks(rows, [drawable(t) for t in tokens])
+    name_tokens(axes, tokens, "token (best first)")
     for label, kind in zip(axes.get_yticklabels(), token_kinds, strict=True):
-        label.set(parse_math=False, fontweight="bold" if kind == "surface" else "normal")
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
-    axes.set(xlabel=xlabel, ylabel="token (best first)")
+        label.set_fontweight("bold" if kind == "surface" else "normal")
+    axes.set_xlabel(xlabel)
     axes.set_title(title, parse_math=False)
     handles = [Patch(facecolor=_BAR[k], hatch=_HATCH[k], edgecolor="white", label=KINDS[k]) for k in KINDS]
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -207,8 +210,16 @@ def attention_grid(tokens: Sequence[str], masks: Mapping[str, np.ndarray], title
         axes.set(title=name, xlabel="… looks at this token", ylabel="This token …")
         axes.tick_params(axis="x", rotation=60)
         axes.tick_params(axis="y", rotation=0)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure
+
+
+def name_tokens(axes: Axes, tokens: Sequence[str], ylabel: str = "") -> None:
+    """A token for every row of bars, the first on top."""
+    name_rows(axes, [drawable(token) for token in tokens], ylabel)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.grid(visible=False, axis="y")
 
 
 def drawable(token: str) -> str:

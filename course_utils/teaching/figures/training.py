@@ -10,9 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from course_utils.teaching.figures.style import PALETTE, styled
-
-_MARKERS = "osDv^<>PX*"
+from course_utils.teaching.figures.style import PALETTE, head, look, ring, styled
 
 
 @styled
@@ -27,9 +25,8 @@ def loss_along_shift(shares: Sequence[float], losses: Mapping[str, Sequence[floa
     """
     figure, axes = plt.subplots(figsize=(7.5, 4))
     for position, (name, values) in enumerate(losses.items()):
-        axes.plot(shares, values, color=PALETTE[position], marker=_MARKERS[position], markersize=5, label=name)
-        best = int(np.argmin(values))
-        axes.plot(shares[best], values[best], "o", color="black", fillstyle="none", markersize=14)
+        axes.plot(shares, values, markersize=5, label=name, **look(position))
+        ring(axes, shares, values, np.argmin)
     axes.set(title=title, xlabel="share of the mean first component taken away", ylabel="InfoNCE loss (nats)", ylim=0)
     axes.legend(frameon=False)
     return figure
@@ -63,7 +60,7 @@ def training_curves(losses: Sequence[float], rows: Sequence[Mapping], title: str
     right.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     for axes in (left, right):
         axes.set_xlim(0, total or max(1, len(losses), *steps))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure
 
 
@@ -84,11 +81,10 @@ def compare_logs(logs: Mapping[str, Sequence[Mapping]], title: str) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))
     left.axhline(0, color="black", linewidth=0.8)
     for number, (name, rows) in enumerate(logs.items()):
-        look = {"color": PALETTE[number % len(PALETTE)], "marker": _MARKERS[number % len(_MARKERS)], "markersize": 5}
-        left.plot([row["step"] for row in rows], [row["v_1"] for row in rows], label=name, **look)
+        left.plot([row["step"] for row in rows], [row["v_1"] for row in rows], markersize=5, label=name, **look(number))
         judged = [(row["step"], row["spearman"]) for row in rows if "spearman" in row]
         if judged:
-            right.plot(*zip(*judged, strict=True), **look)
+            right.plot(*zip(*judged, strict=True), markersize=5, **look(number))
     left.set(ylabel="$v_1$ (units of the embedding)")
     right.set(ylabel="Spearman with human judgement")
     for axes in (left, right):
@@ -98,7 +94,7 @@ def compare_logs(logs: Mapping[str, Sequence[Mapping]], title: str) -> Figure:
             xlabel="training step (logarithmic)", xlim=(0, 1.15 * max(r["step"] for log in logs.values() for r in log))
         )
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure
 
 
@@ -119,15 +115,13 @@ def along_strength(
     left.axhline(0, color="black", linewidth=0.8)
     for number, (axes, lines) in enumerate(((left, v), (right, rates))):
         for position, (name, values) in enumerate(lines.items()):
-            look = {"color": PALETTE[position + 2 * number], "marker": _MARKERS[position + 2 * number]}
             values = np.asarray(values)  # a column of a table would look its places up by label
-            axes.plot(strengths, values, markersize=5, label=name, **look)
+            axes.plot(strengths, values, markersize=5, label=name, **look(position + 2 * number))
             if axes is right:
-                best = int(np.argmax(values))
-                axes.plot(strengths[best], values[best], "o", color="black", fillstyle="none", markersize=14)
+                ring(axes, strengths, values)
         axes.set_xlabel("strength: part of the learned change that is kept")
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     left.set_ylabel("$v_j$ (units of the embedding)")
     right.set(ylabel="rate", ylim=(0, 1.05))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    head(figure, title)
     return figure

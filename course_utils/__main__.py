@@ -1,0 +1,345 @@
+"""The one command line of the course: ``several-tokens COMMAND``, or ``python -m course_utils COMMAND``.
+
+Here stand names, options and help; what a command does stands in the rooms, which are imported when it runs, so that
+``--help`` answers at once. A wrong input ends in one line and exit code 1, a wrong option in exit code 2.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+try:
+    import click
+except ModuleNotFoundError:  # nothing is installed yet; the check needs no package and says what to do
+    from course_utils.models import check as machine
+
+    raise SystemExit(0 if machine.report() else 1) from None
+
+
+class _Place(click.Path):
+    """A path of the command line, with ``~`` expanded where the shell has left it."""
+
+    def convert(self, value, param, ctx) -> Path:
+        from course_utils import gates
+
+        return gates.expanded(super().convert(value, param, ctx), param.name if param else "the path")
+
+
+PATH = _Place(path_type=Path)
+DTYPE = click.Choice(["float32", "bfloat16"])
+
+
+class Commands(click.Group):
+    """A group that tells an error of ours in one line; a traceback is for our own mistakes."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # whoever reads our output has gone; click ends quietly
+        except Exception as error:
+            if not _about_the_input(error):
+                raise
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            ctx.exit(1)
+
+
+def _about_the_input(error: Exception) -> bool:
+    from course_utils.models.packages import StoreError
+
+    return isinstance(error, (StoreError, ValueError, TypeError, ModuleNotFoundError, OSError))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="several-tokens")
+def main() -> None:
+    """The commands of the course.
+
+    The lessons need `check` and `fetch` only; the others make what ships with the course again.
+    """
+
+
+# --- This machine ---------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--brief", is_flag=True, help="One line per topic, the same on every machine that is ready.")
+def check(brief: bool) -> None:
+    """Say whether this machine is ready for the course.
+
+    Looks at Python, packages, models, disk, memory and processor, and says what to do about what is missing. Fetches
+    and writes nothing; takes a second. The exit code is 1 when something is missing.
+    """
+    from course_utils.models import check as machine
+
+    ready = machine.report(brief)
+    click.echo("Ready for the course." if ready else "Not ready: see [FAIL] above.")
+    raise SystemExit(0 if ready else 1)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+def fetch(names: Sequence[str]) -> None:
+    """Fetch and verify the models NAMES, by default smollm2.
+
+    Writes into a folder of your user account, or into COURSE_CACHE. smollm2 is a download of 93 MB and takes 0.55 GB on
+    disk, gemma3 238 MB and 1.1 GB, minilm (the teacher of training) 84 MB and 0.1 GB; converting takes about a minute.
+    What is there already is verified in seconds and built again where it is damaged.
+    """
+    from course_utils.models import store
+
+    for name in names or ("smollm2",):
+        click.echo(f"{name}: complete and verified in {store.repaired(name)}")
+
+
+# --- Adapters -------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--data", type=PATH, required=True, help="Folder with the recipe's data files.")
+@click.option("--out", type=PATH, help="The adapter goes to OUT/NAME; by default to data/adapters.")
+@click.option("--work", type=PATH, default=Path("runs"), show_default=True, help="Checkpoints and logs while it runs.")
+@click.option("--probe-pairs", type=PATH, help="Judged sentence pairs (JSON Lines) for the log.")
+@click.option("--keep-out", type=PATH, multiple=True, help="A file whose texts must not be trained on; repeatable.")
+@click.option("--dtype", type=DTYPE, default="bfloat16", show_default=True)
+@click.option("--compile", "compiled", is_flag=True, help="Compile the layers (needs a C++ compiler).")
+def train(recipe: str, **options: object) -> None:
+    """Train an adapter by RECIPE.
+
+    RECIPE is the name of one that ships, or a path to a .toml file. Writes adapter and training.json into OUT/NAME, a
+    checkpoint every 20 steps into WORK/NAME: an interrupted run continues there. The recipes that ship took 10 to 80
+    minutes each on two busy cores in bfloat16.
+    """
+    from course_utils.training.runs import train_recipe
+
+    click.echo(f"adapter written to {train_recipe(recipe, **options)}")
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--data", type=PATH, required=True, help="Folder with the recipes' data files.")
+@click.option("--out", type=PATH, help="The adapters go to OUT/NAME; by default to data/adapters.")
+@click.option("--work", type=PATH, default=Path("runs"), show_default=True, help="Checkpoints and logs.")
+@click.option("--probe-pairs", type=PATH, help="Judged sentence pairs (JSON Lines) for the logs.")
+@click.option("--keep-out", type=PATH, multiple=True, help="A file whose texts must not be trained on; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained and for how long; train nothing.")
+def family(names: Sequence[str], data: Path, **options: object) -> None:
+    """Train all adapters, or those NAMES, one after the other.
+
+    Writes what `train` writes, and WORK/NAME.log for each. An adapter that today's recipe has made is kept, an
+    interrupted run goes on: give the same command again after a cut. The whole family takes some hours on two busy
+    cores, a small part of that on a GPU.
+    """
+    from course_utils.training.family import train_family
+
+    train_family(data, names, report=click.echo, **options)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--training", required=True, help="How the adapter was trained, in words.")
+@click.option("--kept", required=True, help="Whether it is kept, and why, in words.")
+@click.option("--adapter", type=PATH, help="Its folder, if not the one that ships.")
+@click.option("--sts", type=PATH, help="Judged sentence pairs (JSON Lines: sentence1, sentence2, score).")
+@click.option("--beir", "collections", type=PATH, multiple=True, help="A collection in BEIR layout; repeatable.")
+@click.option("--words", type=PATH, multiple=True, help="Judged word pairs (word1, word2, score); repeatable.")
+@click.option("--dtype", type=DTYPE, default="bfloat16", show_default=True)
+def dev(name: str, training: str, kept: str, **options: object) -> None:
+    """Score the embedder NAME on data for development.
+
+    Writes a row into data/adapters/tried.jsonl. Takes a minute for pairs, some minutes for a thousand documents.
+    """
+    from course_utils.training.family import dev
+
+    for key, value in dev(name, training, kept, **options).items():
+        click.echo(f"{key}: {value:.3f}")
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--sts", type=PATH, help="Judged sentence pairs (JSON Lines: sentence1, sentence2, score).")
+@click.option("--beir", type=PATH, help="A test collection in BEIR layout, for instance Cranfield.")
+@click.option("--dtype", type=DTYPE, default="float32", show_default=True)
+@click.option("--retrieval-dtype", type=DTYPE, default="float32", show_default=True)
+@click.option("--alignment-only", is_flag=True, help="Measure the alignment again, keep the other scores.")
+@click.option("--text-only", is_flag=True, help="Measure nothing: write the card again from scores.json.")
+def card(
+    name: str | None,
+    sts: Path | None,
+    beir: Path | None,
+    dtype: str,
+    retrieval_dtype: str,
+    alignment_only: bool,
+    text_only: bool,
+) -> None:
+    """Measure the adapter NAME and write its card.
+
+    Writes scores.json and README.md into data/adapters/NAME; without NAME, the table of all adapters, which is
+    data/adapters/README.md. The alignment takes a minute or two, retrieval about a quarter of an hour (it is kept in
+    the cache, so a cut run goes on), the text no time.
+    """
+    import json
+
+    from course_utils.training import cards
+
+    if name is None:
+        click.echo(f"written to {cards.write_overview()}")
+        return
+    scores = None
+    if alignment_only:
+        scores = cards.remeasured(name)
+    elif not text_only:
+        scores = cards.measure(name, sts, beir, dtype, retrieval_dtype)
+    path = cards.write_card(name, scores)
+    click.echo(json.dumps(scores, indent=1) if scores else f"written to {path}")
+
+
+# --- Numbers that ship ----------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--kind", "kinds", multiple=True, help="Only arrays of this kind; repeatable. By default all kinds.")
+@click.option("--dtype", type=DTYPE, default="float32", show_default=True)
+def arrays(names: Sequence[str], kinds: Sequence[str], dtype: str) -> None:
+    """Make the embeddings that ship with the course.
+
+    Makes what is missing or stale, or those of the embedders NAMES again. The kinds are sentences, parallel,
+    instructions, judged, pairs and retrieval. Writes data/arrays/KIND/NAME.safetensors. Takes a few seconds to see that
+    nothing is stale, one to three minutes an embedder, a quarter of an hour for one of the kind retrieval (which is
+    kept in the cache, so a cut run goes on).
+    """
+    from course_utils.shipped import arrays as shipped
+
+    shipped.make_stale(kinds, names, dtype, report=click.echo)
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--beir", "folder", required=True, help="Folder with corpus.jsonl, queries.jsonl, qrels/; or a hub id.")
+@click.option("--title", required=True, help="The collection's name in the table.")
+@click.option("--split", default="test", show_default=True, help="Which judgements.")
+@click.option("--dtype", type=DTYPE, default="float32", show_default=True)
+@click.option("--ignore-identical-ids", is_flag=True, help="No document answers the query of its own id (ArguAna).")
+def search(names: Sequence[str], folder: str, title: str, split: str, dtype: str, ignore_identical_ids: bool) -> None:
+    """Score the embedders NAMES on a test collection.
+
+    The collection is in BEIR layout. A setting is chosen on one half of the queries, all systems of lesson 04 are
+    scored on the other. Writes a row into data/retrieval_results.json for each embedder. Takes minutes for Cranfield's
+    1400 documents (what was encoded stays in the cache, so a cut run goes on).
+    """
+    from course_utils.search import retrieval
+
+    options = {"ignore_identical_ids": ignore_identical_ids}
+    retrieval.score(names, folder, title, split, dtype, report=click.echo, **options)
+
+
+# --- Data -----------------------------------------------------------------------------------------
+
+
+@main.group()
+def data() -> None:
+    """Make training data, or check a data file."""
+
+
+@data.command()
+@click.argument("files", nargs=-1)
+@click.option("--out", type=PATH, required=True, help="Folder to write to.")
+@click.option("--rows", type=click.IntRange(min=1), help="At most so many rows of each; by default all.")
+@click.option("--copy", type=PATH, help="Folder with a local copy of the hub's data sets.")
+def public(files: Sequence[str], out: Path, rows: int | None, copy: Path | None) -> None:
+    """Write public training sets: FILES, by default all.
+
+    They are those that the paper's embedders were trained on. Writes OUT/nli_triplets.jsonl and
+    OUT/question_passage.jsonl. Needs the package datasets and a hub, or a copy of it; takes minutes for hundreds of
+    thousands of rows.
+    """
+    from course_utils.training import public_data
+
+    for file in files or public_data.SOURCES:
+        n = public_data.write(file, out, rows, copy)
+        click.echo(f"{file}: {n} rows from {public_data.SOURCES[file].hub_id} ({public_data.SOURCES[file].licence})")
+
+
+@data.command("docstrings")
+@click.option("--out", type=PATH, required=True, help="Folder of the training data.")
+def docstring_pairs(out: Path) -> None:
+    """Write training pairs from documentation.
+
+    Writes OUT/docstrings.jsonl, a few thousand pairs from the docstrings of installed packages. Takes about a minute.
+    """
+    from course_utils.training import docstrings
+
+    n = docstrings.write(out)
+    click.echo(f"{n} pairs from {', '.join(docstrings.PACKAGES)} written to {out / 'docstrings.jsonl'}")
+
+
+@data.command()
+@click.option("--data", "folder", type=PATH, required=True, help="Folder of the training data.")
+@click.option("--single", type=click.IntRange(min=0), default=3000, show_default=True, help="Single sentences to use.")
+@click.option("--made", type=click.IntRange(min=0), default=3000, show_default=True, help="Sentences to put together.")
+def crossed(folder: Path, single: int, made: int) -> None:
+    """Write training texts with crossing labels.
+
+    Their neighbours change with the instruction. Writes crossed.jsonl, made of clinc_aspects.jsonl and
+    nli_triplets.jsonl in the same folder, and aspect_sentences.jsonl, made of data/aspect_phrases.toml. Takes seconds.
+    """
+    from course_utils.training import crossing
+
+    for name, n in crossing.write(folder, single, made).items():
+        click.echo(f"{n} rows written to {folder / name}")
+
+
+@data.command()
+@click.argument("files", nargs=-1, type=PATH)
+def check_pairs(files: Sequence[Path]) -> None:
+    """Print every fault of files of minimal pairs.
+
+    By default of data/minimal_pairs.jsonl. Writes nothing, takes a second. The exit code is 1 where there is a fault.
+    """
+    from course_utils.texts import minimal_pairs
+
+    _tell_faults(files or [minimal_pairs.FILE], minimal_pairs.validate, minimal_pairs.summary)
+
+
+@data.command()
+@click.argument("files", nargs=-1, type=PATH)
+def check_instructions(files: Sequence[Path]) -> None:
+    """Print every fault of files of instruction texts.
+
+    By default of data/instruction_texts.jsonl. Writes nothing, takes a second. The exit code is 1 where there is a
+    fault.
+    """
+    from course_utils.texts import instruction_texts
+
+    _tell_faults(files or [instruction_texts.FILE], instruction_texts.faults, instruction_texts.summary)
+
+
+@data.command()
+@click.argument("files", nargs=-1, type=PATH)
+def check_parallel(files: Sequence[Path]) -> None:
+    """Print every fault of files of parallel sentences.
+
+    By default of data/parallel.jsonl. Writes nothing, takes a second. The exit code is 1 where there is a fault.
+    """
+    from course_utils.texts import parallel
+
+    _tell_faults(files or [parallel.FILE], parallel.problems, parallel.summary)
+
+
+def _tell_faults(files: Sequence[Path], faults: Callable[[Path], list[str]], summary: Callable[[Path], str]) -> None:
+    """Print the faults of every file, or what it holds where it is sound; exit code 1 where there is any."""
+    from course_utils import gates
+
+    wrong = False
+    for file in map(gates.file, files):
+        if found := faults(file):
+            click.echo("\n".join(found))
+            wrong = True
+        else:
+            click.echo(f"{file.name}: {summary(file)}")
+    raise SystemExit(int(wrong))
+
+
+if __name__ == "__main__":
+    main(prog_name="several-tokens")
