@@ -15,9 +15,14 @@ import pytest
 from nbval.plugin import find_comment_markers, find_metadata_tags, get_sanitize_patterns
 from repo import NOTEBOOKS, ROOT, SOLUTIONS, code_cells, lessons, output_text, read, solutions
 
+sys.path.insert(0, str(ROOT / "tools"))
+
+import run_notebooks
+
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IMAGES = ("image/png", "image/jpeg")
+FIGURE, PICTURE = 'class="course-figure"', 'class="course-picture"'
 ALL = [*lessons(), *solutions()]
 
 every_notebook = pytest.mark.parametrize("path", ALL, ids=lambda p: p.relative_to(NOTEBOOKS).as_posix())
@@ -43,13 +48,19 @@ def _text_of(output) -> str:
     if output.output_type == "stream":
         return output.text
     data = output.get("data", {})
-    if WIDGET in data or any(image in data for image in IMAGES):
+    page = data.get("text/html", "")
+    if WIDGET in data or any(image in data for image in IMAGES) or FIGURE in page or PICTURE in page:
         return ""
     return "".join(value for value in data.values() if isinstance(value, str))
 
 
 def _shows(cell, *mime_types: str) -> bool:
     return any(mime in output.get("data", {}) for output in cell.outputs for mime in mime_types)
+
+
+def _has_figure(cell) -> bool:
+    """Whether a cell shows a figure: an image, or HTML that holds one with its alternative text."""
+    return _shows(cell, *IMAGES) or any(FIGURE in o.get("data", {}).get("text/html", "") for o in cell.outputs)
 
 
 def test_the_course_has_its_first_lessons():
@@ -80,6 +91,7 @@ def test_a_figure_alone_or_an_ignored_cell_does_not_count_as_compared():
     assert _is_compared(cell(result("execute_result", data={"text/plain": "0.5"})))
     assert not _is_compared(cell(result("stream", text=" \n")))
     assert not _is_compared(cell(result("display_data", data={"text/plain": "<Figure>", "image/png": "x"})))
+    assert not _is_compared(cell(result("display_data", data={"text/html": f"<img {FIGURE}>", "text/plain": "F"})))
     assert not _is_compared(cell(result("display_data", data={"text/plain": "IntSlider()", WIDGET: {"model_id": "x"}})))
     assert not _is_compared(cell(result("stream", text="0.5\n"), metadata={"tags": ["nbval-ignore-output"]}))
     assert not _is_compared(cell(result("stream", text="0.5\n"), source="# NBVAL_IGNORE_OUTPUT\n1"))
@@ -115,7 +127,7 @@ def test_metadata_is_clean(path):
     assert metadata.kernelspec == {"display_name": "Python 3", "language": "python", "name": "python3"}
     assert metadata.language_info == {"name": "python"}
     for number, cell in enumerate(read(path).cells):
-        extra = set(cell.metadata) - {"tags"}
+        extra = set(cell.metadata) - {"tags", "slideshow"}
         assert not extra, f"{path.name}: cell {number} stores {sorted(extra)}"
 
 
@@ -152,10 +164,15 @@ def test_a_lesson_opens_with_aims_prerequisites_minutes_and_download_size(path):
         assert re.search(promised, first.source, re.IGNORECASE), f"{path.name}: the first cell lacks {promised!r}"
 
 
+def _has_explorer(cell) -> bool:
+    """Whether a cell shows a widget, or the picture that stands for one where there is no kernel."""
+    return _shows(cell, WIDGET) or any(PICTURE in o.get("data", {}).get("text/html", "") for o in cell.outputs)
+
+
 @every_lesson
 def test_a_lesson_has_a_widget_a_quiz_and_a_solution(path):
     cells = code_cells(path)
-    assert any(_shows(cell, WIDGET) for cell in cells), f"{path.name}: no widget"
+    assert any(_has_explorer(cell) for cell in cells), f"{path.name}: no widget"
     assert any(re.search(r"\bquiz\(", cell.source) for cell in cells), f"{path.name}: no quiz"
     twins = list(SOLUTIONS.glob(f"{path.name[:2]}_*.ipynb"))
     assert len(twins) == 1, f"{path.name}: expected one solution notebook, found {[t.name for t in twins]}"
@@ -171,7 +188,7 @@ def test_a_notebook_opens_with_a_title(path):
 def test_every_figure_is_followed_by_a_sentence_of_reading(path):
     cells = read(path).cells
     for number, cell in enumerate(cells):
-        if cell.cell_type == "code" and _shows(cell, *IMAGES):
+        if cell.cell_type == "code" and _has_figure(cell) and not _has_explorer(cell):
             below = next((c.source for c in cells[number + 1 : number + 2] if c.cell_type == "markdown"), "")
             sentence = re.search(r"\w[^#\n]{20,}[.!?:]", below)
             assert sentence, f"{path.name}: no reading below the figure of\n{cell.source}"
@@ -181,9 +198,9 @@ def test_every_figure_is_followed_by_a_sentence_of_reading(path):
 def test_every_widget_is_followed_by_something_that_can_be_printed(path):
     cells = read(path).cells
     for number, cell in enumerate(cells):
-        if cell.cell_type == "code" and _shows(cell, WIDGET) and "%|" not in output_text(cell):
+        if cell.cell_type == "code" and _has_explorer(cell) and "%|" not in output_text(cell):
             next_code = [c for c in cells[number + 1 : number + 4] if c.cell_type == "code"]
-            assert any(_is_compared(c) or _shows(c, *IMAGES) for c in next_code), (
+            assert any(_is_compared(c) or _has_figure(c) for c in next_code), (
                 f"{path.name}: no static output in the three cells after the widget of\n{cell.source}"
             )
 
@@ -200,6 +217,129 @@ def test_links_to_files_lead_somewhere(path):
                 assert (path.parent / target.partition("#")[0]).exists(), f"{path.name}: there is no {target}"
 
 
+# Moving about -------------------------------------------------------------------------------------------------------
+
+
+def _targets(cell) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)", cell.source)
+
+
+@every_lesson
+def test_a_lesson_leads_to_its_neighbours_its_solutions_and_the_glossary(path):
+    names = [p.name for p in lessons()]
+    at = names.index(path.name)
+    neighbours = names[max(0, at - 1) : at] + names[at + 1 : at + 2]
+    wanted = [*neighbours, f"solutions/{path.name}", "../docs/glossary.md"]
+    lacking = [target for target in wanted if target not in _targets(read(path).cells[0])]
+    assert not lacking, f"{path.name}: the first cell does not link {lacking}"
+
+
+@pytest.mark.parametrize("path", solutions(), ids=lambda p: p.name)
+def test_solutions_lead_back_to_their_lesson(path):
+    assert f"../{path.name}" in _targets(read(path).cells[0])
+
+
+def test_every_data_card_is_linked_where_its_data_is_used():
+    linked = {target for path in lessons() for cell in read(path).cells for target in _targets(cell)}
+    cards = {f"../data/{card.name}" for card in (ROOT / "data").glob("*.md")}
+    assert cards <= linked, f"no lesson links {sorted(cards - linked)}"
+
+
+@every_lesson
+def test_what_a_widget_is_for_stands_under_a_heading_that_exists(path):
+    headings = {
+        line.lstrip("# ").replace(" ", "-")
+        for cell in read(path).cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("#")
+    }
+    inside = [target[1:] for cell in read(path).cells for target in _targets(cell) if target.startswith("#")]
+    assert inside and set(inside) <= headings, f"{path.name}: no heading for {sorted(set(inside) - headings)}"
+
+
+#: Capitals that are no terms of the field: units, machines, and names that the text explains where they stand.
+NO_TERMS = re.compile(
+    r"CPU|GPUs?|MB|GB|URL|AMX|ACL|FOLDER|NAME|SmolLM2|GritLM|LLM2Vec|LLaMA.*|OPT-EOL|PyTorch|NumPy|JupyterLab|"
+    r"SimLex-999|WordSim-353|CLINC150|SciFact|NFCorpus|FiQA|ArguAna|EmbedFilter|PromptReps|WiSE-FT|SNLI|MultiNLI|"
+    r"EmbeddingGemma|MiniLM.*|OpenSearch|NLI-trained|PromptBERT"
+)
+
+
+def test_every_abbreviation_of_the_lessons_stands_in_the_glossary():
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    lacking = set()
+    for path in lessons():
+        for cell in read(path).cells:
+            if cell.cell_type == "markdown":
+                prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)|\$[^$]*\$", " ", cell.source, flags=re.DOTALL)
+                words = re.findall(r"\b(?:[A-Za-z]*[A-Z]){2,}[A-Za-z0-9@-]*\b", prose)
+                lacking |= {f"{path.name[:2]}: {w}" for w in words if not NO_TERMS.fullmatch(w) and w not in glossary}
+    assert not lacking, f"docs/glossary.md does not explain {sorted(lacking)}"
+
+
+def test_the_glossary_leads_to_lessons_that_exist_and_explains_nothing_twice():
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert all((ROOT / "docs" / target).exists() for target in re.findall(r"\]\((\.\./[^)]+)\)", text))
+    terms = re.findall(r"^\| ([^|]+?) \|", text, re.MULTILINE)
+    assert len(terms) > 60 and len(terms) - len(set(terms)) == 0, [t for t in set(terms) if terms.count(t) > 1]
+
+
+# Slides -------------------------------------------------------------------------------------------------------------
+
+
+def _slides(cells) -> list[list]:
+    """The cells of each slide of a deck, those that are skipped left out."""
+    deck = []
+    for cell in cells:
+        if (kind := cell.metadata.slideshow.slide_type) in ("slide", "subslide"):
+            deck.append([cell])
+        elif kind == "-":
+            deck[-1].append(cell)
+    return deck
+
+
+@every_lesson
+def test_a_lesson_is_a_deck_with_one_picture_at_most_on_a_slide(path):
+    cells = read(path).cells
+    assert [cell.metadata.slideshow.slide_type for cell in cells] == run_notebooks.slide_types(cells), (
+        f"{path.name}: run `make notebooks ONLY={path.relative_to(ROOT)}`"
+    )
+    deck = _slides(cells)
+    for slide in deck:
+        shown = [cell for cell in slide if cell.cell_type == "code"]
+        assert len(shown) <= 1, f"{path.name}: one slide shows {[cell.source[:60] for cell in shown]}"
+    in_deck = {id(cell) for slide in deck for cell in slide}
+    for cell in cells:
+        heading = cell.cell_type == "markdown" and cell.source.startswith("## ")
+        assert not heading or cell.metadata.slideshow.slide_type == "slide", cell.source
+        figure = cell.cell_type == "code" and _has_figure(cell)
+        assert id(cell) in in_deck or not (figure or cell.cell_type == "markdown"), cell.source
+    assert len(deck) > 20
+
+
+def test_a_figure_joins_a_short_text_and_not_a_long_one():
+    def kinds(*cells):
+        return run_notebooks.slide_types(list(cells))
+
+    text, output = nbformat.v4.new_markdown_cell, nbformat.v4.new_output
+    figure = nbformat.v4.new_code_cell("draw()", outputs=[output("display_data", data={"image/png": "x"})])
+    printed = nbformat.v4.new_code_cell("print(1)", outputs=[output("stream", text="1\n")])
+    silent, stub = nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell('check("00.1", answer)')
+    stub.outputs = [output("execute_result", data={"text/plain": "not answered"})]
+    assert kinds(text("# T"), silent, figure, text("Reading."), figure) == ["slide", "skip", "-", "-", "subslide"]
+    assert kinds(text("# T"), text("## A"), text("more"), printed) == ["slide", "slide", "subslide", "-"]
+    long = text("## A " + "word " * 100)
+    assert kinds(long, figure, text("### B"), stub) == ["slide", "subslide", "subslide", "skip"]
+
+
+def test_a_lesson_can_be_exported_as_slides(tmp_path):
+    command = [sys.executable, "-m", "nbconvert", "--to", "slides", "--no-input", f"--output-dir={tmp_path}"]
+    subprocess.run([*command, str(lessons()[0])], check=True, capture_output=True, timeout=120)
+    page = next(tmp_path.glob("*.html")).read_text(encoding="utf-8")
+    assert page.count("<section") > len(_slides(read(lessons()[0]).cells))
+
+
 # The comparison itself ----------------------------------------------------------------------------------------------
 
 
@@ -208,11 +348,13 @@ def test_every_sanitise_rule_loads_and_changes_what_it_is_for():
     rules = get_sanitize_patterns(text)
     # nbval reads pairs of lines only; an empty replacement without its trailing space would be dropped silently.
     for key in ("regex", "replace"):
-        assert len(rules) == len(re.findall(rf"^{key}", text, re.MULTILINE)) == 1
-    [(bar, replacement)] = rules
+        assert len(rules) == len(re.findall(rf"^{key}", text, re.MULTILINE)) == 2
+    (bar, replacement), (figure, its_replacement) = rules
     assert re.sub(bar, replacement, "Encoding:  12%|█▎   | 3/24 [00:01<00:07,  2.9it/s]") == "Encoding:  (progress bar)"
     for kept in ("12%", "v_1 = -22.4", "| 3 | 4 | [0, 1]", "Hit@10 .96 | 3/24"):
-        assert re.sub(bar, replacement, kept) == kept
+        assert re.sub(bar, replacement, kept) == kept == re.sub(figure, its_replacement, kept)
+    page = f'<p>7</p><img {FIGURE} alt="v_1" src="data:image/png;base64,AAAA"><img src="other.png">'
+    assert re.sub(figure, its_replacement, page) == '<p>7</p>(figure)<img src="other.png">'
 
 
 def _tiny_notebook(path, stored: str):

@@ -5,6 +5,9 @@
 Without arguments: all lessons in order, then all solutions. A notebook is
 written only when every cell has run without an error, and without writing to
 standard error: nbval would compare that text, and it is rarely the same twice.
+
+A lesson also gets its slides: `jupyter nbconvert --to slides --no-input LESSON` makes
+a deck of it, with one idea, at most one figure or table, on each.
 """
 
 import argparse
@@ -19,6 +22,11 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 IGNORED = "nbval-ignore-output"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+#: What fills a slide by itself.
+PICTURES = {"image/png", "image/jpeg", "text/html", WIDGET}
+#: More words than this fill a slide, so that what a cell shows goes to the next.
+FULL_SLIDE = 80
 
 
 def all_notebooks() -> list[Path]:
@@ -74,8 +82,48 @@ def _clean_outputs(cell) -> list:
                 continue
         else:
             output.metadata = nbformat.from_dict({})
+            if set(output.get("data", {})) == {WIDGET}:
+                continue  # a widget without its kernel shows an error; the picture that it brought along stays
         kept.append(output)
     return kept
+
+
+def slide_types(cells: list) -> list[str]:
+    """What each cell of a lesson is in a deck: "slide", "subslide", "skip", or "-" for more of the same slide.
+
+    A heading opens a slide. What a cell shows joins the text above it while that is short and no other output is
+    on the slide; the paragraph below a picture joins the picture, every other paragraph opens a slide of its own.
+    Cells that show nothing, exercises' stubs and what differs from run to run are left out.
+    """
+    types, words, shown, picture = [], 0, False, False
+    for number, cell in enumerate(cells):
+        outputs = [set(output.get("data", {"text/plain": ""})) for output in cell.get("outputs", [])]
+        is_picture = any(mimes & PICTURES for mimes in outputs)
+        if cell.cell_type == "code":
+            stub = "check(" in cell.source or (IGNORED in cell.metadata.get("tags", []) and not is_picture)
+            if stub or not outputs:
+                types.append("skip")
+                continue
+            joins, own_words = not shown and words <= FULL_SLIDE, 0
+            picture = is_picture
+        else:
+            own_words = len(cell.source.split())
+            joins = picture and not cell.source.startswith("#") and own_words <= 2 * FULL_SLIDE
+            picture = False
+        if number and joins:
+            types.append("-")
+            words += own_words
+            shown = shown or cell.cell_type == "code"
+        else:
+            types.append("slide" if not number or cell.source.startswith("## ") else "subslide")
+            words, shown = own_words, cell.cell_type == "code"
+    return types
+
+
+def add_slides(notebook: nbformat.NotebookNode) -> None:
+    """Store with each cell of a clean lesson what it is in a deck."""
+    for cell, slide_type in zip(notebook.cells, slide_types(notebook.cells), strict=True):
+        cell.metadata.slideshow = nbformat.from_dict({"slide_type": slide_type})
 
 
 def complaints(notebook: nbformat.NotebookNode) -> list[str]:
@@ -100,6 +148,8 @@ def run(path: Path, timeout: int) -> str | None:
     wrong = complaints(notebook)
     if wrong:
         return "\n".join(wrong)
+    if path.parent.name == "notebooks":
+        add_slides(notebook)
     unfinished = path.with_suffix(".ipynb.part")
     nbformat.write(notebook, unfinished)
     unfinished.replace(path)

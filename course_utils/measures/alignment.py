@@ -17,6 +17,10 @@ leaves out the ids it is given, and :func:`special_ids` names them.
 
 *Merged* variants treat `` Game``, ``game`` and ``GAME`` as one: map both sides
 with :func:`variant_classes` and hand ``classes`` to the measures.
+
+Tokenizers mark words in one of two ways. Byte-level BPE and SentencePiece mark the token that *begins* a word, with a
+space; a token without one may go on with a word or stand at the start of a text. WordPiece (BERT) marks the token that
+*goes on* with a word, ``##ing``; it is never a word of its own, so it is no variant of ``ing``.
 """
 
 from collections.abc import Sequence
@@ -91,12 +95,14 @@ def content_tokens(tokenizer, surface: Sequence[np.ndarray]) -> list[np.ndarray]
     """The content tokens among each text's surface tokens; a text may have none.
 
     A token counts as content when it has at least two characters, is a word or a piece of one (letters, digits and
-    their marks), and is not in scikit-learn's list of English stop words.
+    their marks), and is not in scikit-learn's list of English stop words. The mark of a piece that goes on with a word
+    (``##``) is not looked at.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     surface = [gates.token_ids(ids, None, f"surface[{i}]") for i, ids in enumerate(gates.listed(surface, "surface"))]
-    words = {t: tokenizer.decode([t]).strip().casefold() for t in sorted({t for own in surface for t in own.tolist()})}
+    unique, mark = sorted({t for own in surface for t in own.tolist()}), _continuation(tokenizer)
+    words = {t: tokenizer.decode([t]).strip().removeprefix(mark).casefold() for t in unique}
     content = [t for t, w in words.items() if gates.is_word(w, 2) and w not in ENGLISH_STOP_WORDS]
     return [own[np.isin(own, content)] for own in surface]
 
@@ -105,20 +111,26 @@ def special_ids(tokenizer, vocabulary_size: int) -> list[int]:
     """Ids of special tokens and of rows of ``E_g`` that belong to no token; only rows that exist.
 
     A tokenizer may have special tokens beyond the matrix: they cannot be decoded, so they need not be excluded.
+    BERT's vocabulary keeps rows free, ``[unused0]`` to ``[unused993]``, that no text has: they count as no token.
     """
     ids = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder, *range(len(tokenizer), vocabulary_size)}
+    if _continuation(tokenizer) == "##":
+        ids |= set(tokenizer.convert_tokens_to_ids([f"[unused{n}]" for n in range(994)])) - {None}
     return sorted(i for i in ids if i < vocabulary_size)
 
 
 def readable(tokenizer, ids: Sequence[int]) -> list[str]:
     """Tokens as people can read them: ``_`` for a leading space, ``\\n`` for a line break.
 
-    A token that is only part of a character keeps the tokenizer's own spelling in ``<>``; a row of ``E_g`` that
-    belongs to no token is ``<unused ID>``.
+    The space is the mark of SentencePiece and byte-level BPE for the beginning of a word. WordPiece writes words as
+    they are and marks what goes on with one: ``##ing`` stays ``##ing``. A token that is only part of a character keeps
+    the tokenizer's own spelling in ``<>``; a row of ``E_g`` that belongs to no token is ``<unused ID>``.
     """
     result, known = [], len(tokenizer)
     for i in gates.token_ids(ids, None, "ids").tolist():
         text = _spelled(tokenizer, i, known)
+        if i < known and text[:1] != " " and tokenizer.convert_ids_to_tokens(i).startswith("▁"):
+            text = " " + text  # some decoders drop the space that begins a text
         text = "_" + text[1:] if text.startswith(" ") else text
         result.append(text.replace("\n", "\\n").replace("\t", "\\t"))
     return result
@@ -127,7 +139,7 @@ def readable(tokenizer, ids: Sequence[int]) -> list[str]:
 def variant_classes(tokenizer, vocabulary_size: int) -> np.ndarray:
     """A class number for every token, int64 ``[V]``: tokens that differ in case or a leading space share one.
 
-    A token of white space alone stays a class of its own.
+    A token of white space alone stays a class of its own, and so does a piece that only goes on with a word, ``##ing``.
     """
     # Asking a tokenizer for its length takes a millisecond: too slow for every token of a large vocabulary.
     known = len(tokenizer)
@@ -136,6 +148,12 @@ def variant_classes(tokenizer, vocabulary_size: int) -> np.ndarray:
         text = _spelled(tokenizer, i, known)
         classes[i] = numbers.setdefault(text.strip().casefold() or text, len(numbers))
     return classes
+
+
+def _continuation(tokenizer) -> str:
+    """How a tokenizer marks a piece that goes on with a word: ``##`` in WordPiece, nothing in others."""
+    inner = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    return getattr(inner, "continuing_subword_prefix", None) or ""
 
 
 def _spelled(tokenizer, i: int, known: int) -> str:

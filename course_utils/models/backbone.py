@@ -1,8 +1,10 @@
 """Backbone: one language model in memory, with the adapters that are put on it.
 
-Several embedders share one backbone and switch its adapters on and off.
+Several embedders share one backbone and switch its adapters on and off. Most are decoders, which write text; an encoder
+(BERT and its kin) is a backbone too, without adapters and with a head of its own (:mod:`course_utils.models.heads`).
 """
 
+import inspect
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -13,17 +15,19 @@ from typing import NamedTuple
 import torch
 
 from course_utils.models import adapters as lora
-from course_utils.models import folders, registry, store
+from course_utils.models import folders, heads, registry, store
 
 
 class Backbone:
-    """A causal language model with its tokenizer, shared by embedders.
+    """A language model with its tokenizer, shared by embedders.
 
     Attributes:
         source: stored backbone's name, hub id or folder it was loaded from.
         folder: the folder itself, or the hub id.
-        causal: the language model with its output layer.
+        causal: the language model with its output layer; of an encoder, the encoder with its head.
         transformer: the same weights without the output layer (``f`` of the paper).
+        encoder: whether it is an encoder, which writes no text.
+        sees_all: whether each token sees every other without being asked to.
         tokenizer: its tokenizer.
         positions: how many tokens a text may have at most.
         rows: number of tokens that the input layer knows; a tokenizer may know more.
@@ -45,17 +49,22 @@ class Backbone:
             raise ValueError(f"dtype must be 'float32' or 'bfloat16'; got {dtype!r}")
         self.source, self.device = folders.place(source, "backbone"), _checked_device(device)
         self.folder = _folder(self.source)
-        self.tokenizer, self.causal, found = _read(
+        kind, self.tokenizer, self.causal, found = _read(
             self.folder, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=remote_code
         )
         self.causal = self.causal.to(self.device).eval()
         self.causal.requires_grad_(False)
         self.transformer = self.causal.base_model
         self._new_output = _check_weights(self.source, self.causal, found)
-        self._layers = lora.Layers.of(self.causal)
+        self.encoder, self.sees_all = kind != "decoder", heads.sees_all(self.causal.config)
         self._input = self.causal.get_input_embeddings().weight
-        self._output = self.causal.get_output_embeddings().weight
+        if self.encoder:
+            self._head = heads.of_encoder(self.causal, self.source, self._new_output)
+        else:
+            self._layers = lora.Layers.of(self.causal)
+            self._output = self.causal.get_output_embeddings().weight
         self.rows = len(self._input)
+        self._takes = inspect.signature(self.transformer.forward).parameters.keys()
         self.positions = _positions(self.transformer)
         self._peft = None
         self._numbers = itertools.count()
@@ -69,17 +78,41 @@ class Backbone:
         Raises:
             ValueError: the files hold no output layer, so that the one in memory is random.
         """
+        return self.head.weight
+
+    @property
+    def head(self) -> heads.Head:
+        """What decodes its hidden states: the output layer; of an encoder, its head or else its input table.
+
+        Raises:
+            ValueError: as :attr:`unembedding`.
+        """
+        if self.encoder:
+            return self._head
         if self._new_output:
             raise ValueError(
                 f"{self.source} holds no output layer ({', '.join(self._new_output[:2])}): a random one would decode. "
                 "Name the model that it was trained from: load(…, output_layer='owner/origin or folder')"
             )
-        return self._output
+        tied = " (tied with the input table)" if self._output is self._input else ""
+        return heads.Head(self._output, None, False, f"output layer{tied}")
 
     @property
     def width(self) -> int:
-        """Number of values ``d`` of an embedding."""
-        return self._output.shape[1]
+        """Number of values ``d`` of a hidden state."""
+        return self.transformer.config.hidden_size if self.encoder else self._output.shape[1]
+
+    def states(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Final hidden states ``[n, t, d]`` of token ids ``[n, t]``, after the final norm where there is one.
+
+        Args:
+            ids: token ids ``[n, t]``.
+            mask: real tokens ``[n, t]``, or what is added to the attention scores ``[n, 1, t, t]``.
+            positions: the place of every token, ``[n, t]``; models that count distances only do without.
+        """
+        options = {"position_ids": positions, "use_cache": False}
+        options = {key: value for key, value in options.items() if not self.encoder or key in self._takes}
+        return self.transformer(input_ids=ids, attention_mask=mask, **options).last_hidden_state
 
     def unembedding_with(self, adapters: Sequence[Path | str]) -> torch.Tensor:
         """The matrix that decodes when these adapters are on, ``[V, d]``: ``E_g + s·B·A``, or one of their own.
@@ -88,6 +121,8 @@ class Backbone:
             ValueError: as :attr:`unembedding`, or two adapters that each bring a whole output layer.
         """
         names = [self.attach(adapter) for adapter in adapters]
+        if not names:
+            return self.unembedding
         own = [self._own_output[name] for name in names if name in self._own_output]
         if len(own) > 1:
             raise ValueError(f"more than one of {[str(a) for a in adapters]} brings an output layer: give one of them")
@@ -110,6 +145,9 @@ class Backbone:
             ValueError: it was trained on another backbone, its weights do not fit, or it is of a kind that would
                 change what other embedders share (see :mod:`course_utils.models.adapters`).
         """
+        if self.encoder:
+            raise ValueError(f"{self.source} is an encoder, and adapters are put on decoders only: merge {adapter} "
+                             "into a model of its own (peft's merge_and_unload) and load its folder")  # fmt: skip
         key = (str(adapter), lora.version(adapter))
         if key in self._attached:
             return self._attached[key]
@@ -175,14 +213,15 @@ def _checked_device(device: str | None) -> str:
         kind = torch.device(device).type
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device {device!r} is unknown: write 'cpu', 'cuda' or 'mps', or leave it out") from error
-    if kind == "cuda" and not torch.cuda.is_available():
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind, lambda: True)
+    if not there():
         raise ValueError(f"device {device!r}: PyTorch finds no such GPU here; leave device out to use the CPU")
     return str(device)
 
 
 def _folder(source: str) -> Path | str:
     """Where the model's files are: a folder, or a hub id."""
-    if source in registry.STORED:
+    if source in registry.STORED + registry.STORED_ENCODERS:
         return store.backbone(source)
     try:
         return folders.located(source, "backbone")
@@ -191,18 +230,20 @@ def _folder(source: str) -> Path | str:
 
 
 def _read(folder: Path | str, trust_remote_code: bool, **options):
-    """Tokenizer, language model, and what transformers says about its weights."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """Kind (:func:`heads.kind`), tokenizer, model, and what transformers says about its weights."""
+    import transformers as t
 
     if isinstance(folder, Path):
         folders.check_model(folder)
     what = "tokenizer"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
+        tokenizer = t.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
         what = "language model"
-        with _no_loading_bar():
+        kind = heads.kind(t.AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code))
+        loaders = {"masked": t.AutoModelForMaskedLM, "half": t.AutoModelForTextEncoding}
+        with _silence(), torch.random.fork_rng(devices=[]):  # a head that is not there would draw random numbers
             # Weights that do not fit are named with all others that are wrong, by _check_weights.
-            causal, found = AutoModelForCausalLM.from_pretrained(
+            causal, found = loaders.get(kind, t.AutoModelForCausalLM).from_pretrained(
                 str(folder), trust_remote_code=trust_remote_code, output_loading_info=True,
                 ignore_mismatched_sizes=True, **options,
             )  # fmt: skip
@@ -216,19 +257,24 @@ def _read(folder: Path | str, trust_remote_code: bool, **options):
     if not tokenizer.is_fast:
         raise ValueError(f"the tokenizer of {folder} does not tell which characters a token covers: save it as "
                          "tokenizer.json (AutoTokenizer.from_pretrained(FOLDER, use_fast=True))")  # fmt: skip
-    return tokenizer, causal, found
+    return kind, tokenizer, causal, found
 
 
 @contextmanager
-def _no_loading_bar() -> Iterator[None]:
-    """Reading weights from the disk takes a second; its progress bar would stay in every notebook."""
+def _silence() -> Iterator[None]:
+    """Reading weights from the disk takes a second; its progress bar would stay in every notebook.
+
+    So would a table of the weights that are missing or too many, which :func:`_check_weights` looks at.
+    """
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 
@@ -240,7 +286,7 @@ def _check_weights(source: str, causal, found: dict) -> list[str]:
         ValueError: the transformer has weights that the files lack (they would be random), that are of another
             shape, or the files hold weights of its layers for which it has no place (they would be left out).
     """
-    prefix = causal.base_model_prefix + "."
+    prefix = "" if causal.base_model is causal else causal.base_model_prefix + "."
     children = {name for name, _ in causal.base_model.named_children()}
     mismatched = {name: (held, needed) for name, held, needed in found["mismatched_keys"]}
     missing = sorted(set(found["missing_keys"]) - set(mismatched))

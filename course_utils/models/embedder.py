@@ -6,22 +6,25 @@ one language model in memory.
 The path of a text is short enough to keep in mind: wrap it in the prompt,
 tokenise, run the transformer, pool. :meth:`Embedder.prepare` does the first
 two steps, :meth:`Embedder.forward` the last two, :meth:`Embedder.encode` loops
-over batches.
+over batches. Some embedders put layers behind the pooling (Dense, unit length);
+:meth:`Embedder.pooled` gives the state before them, which is the one to decode.
 """
 
+import functools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from course_utils import gates
-from course_utils.models import folders, registry
+from course_utils.models import folders, heads, layout, registry
 from course_utils.models.backbone import Backbone
+from course_utils.models.batches import Encoding, attention, length_batches, padded
 from course_utils.models.pooling import POOLINGS
 from course_utils.models.prompts import checked_instruction
 from course_utils.models.registry import EmbedderSpec
@@ -31,13 +34,6 @@ MAX_TOKENS = 512
 #: Tokens per batch. Few enough that a layer's intermediate values stay in the processor's cache
 #: (benchmarks/encode.py --batch-tokens compares sizes); on a GPU pass more.
 BATCH_TOKENS = 512
-
-
-class Encoding(NamedTuple):
-    """One tokenised text: token ids, and which of the tokens are pooled."""
-
-    ids: list[int]
-    pool: list[bool]
 
 
 class Embedder:
@@ -55,13 +51,14 @@ class Embedder:
     def __init__(self, spec: EmbedderSpec, backbone: Backbone, attach: bool = True):
         self.spec, self.backbone = spec, backbone
         self._attach = attach
-        self._output = None
+        self._head = None
+        self._dense = _dense(spec, backbone)
         if not attach:  # in training the adapter is not a file yet: whatever is on the backbone is used
             return
         if missing := spec.missing_adapters():
             raise FileNotFoundError(_no_adapter(spec, missing))
         if spec.output_layer:
-            self._output = _output_layer(spec, backbone)
+            self._head = _output_layer(spec, backbone)
         for adapter in spec.adapter_paths():
             backbone.attach(adapter)  # a damaged one is refused here rather than at the first text
         _ = self.unembedding  # and so is a model that has none
@@ -73,12 +70,25 @@ class Embedder:
         That of the registry entry's ``output_layer`` if it names one; otherwise the backbone's, as the adapters
         leave it.
         """
-        if self._output is not None:
-            return self._output
+        if self._head is not None:
+            return self._head.weight
         return self.backbone.unembedding_with(self.spec.adapter_paths()) if self._attach else self.backbone.unembedding
 
+    @property
+    def decodes(self) -> str:
+        """Which matrix :attr:`unembedding` is, in words."""
+        if self._head is not None and self.spec.output_layer != self.spec.backbone:
+            return f"{self._head.said} of {self.spec.output_layer}"
+        return self.backbone.head.said
+
     def __repr__(self) -> str:
-        return f"Embedder({self.spec.name!r}, d={self.unembedding.shape[1]}, V={self.unembedding.shape[0]})"
+        size = f"d={self.backbone.width}, V={self.unembedding.shape[0]}"
+        if not (self.backbone.encoder or self.spec.dense):
+            return f"Embedder({self.spec.name!r}, {size})"
+        n, dense = len(self._dense), "a Dense layer" if len(self._dense) == 1 else f"{len(self._dense)} Dense layers"
+        behind = " and ".join([dense] * bool(n) + ["Normalize"] * self.spec.normalize)
+        state = "the pooled state" + (f" before {behind}" if behind else "")
+        return f"Embedder({self.spec.name!r}, {size}, decodes {state} with its {self.decodes})"
 
     @property
     def tokenizer(self):
@@ -104,20 +114,66 @@ class Embedder:
             role: ``"query"`` or ``"passage"`` for embedders that mark the two.
             batch_tokens: padded tokens per batch.
             max_tokens: longer texts are cut (never the prompt), with a warning that counts them; so are texts
-                that are longer than a model with learned positions can take, whatever ``max_tokens`` is.
+                that are longer than a model with learned positions can take, or than its makers allow
+                (``spec.max_tokens``), whatever ``max_tokens`` is.
             padding_side: ``"right"`` or ``"left"``; only a test needs to change it.
             progress: show a progress bar; by default from 200 texts on.
 
         Returns:
-            float32 array ``[n_texts, d]``.
+            float32 array ``[n_texts, d]``; of another width where a Dense layer behind the pooling changes it.
 
         Raises:
             TypeError, ValueError: no list of strings, an empty text, one of which the tokenizer makes nothing, or
                 one with a token that the model has no row for (with its position).
         """
-        batch_tokens = gates.whole(batch_tokens, "batch_tokens")
         encodings = self.prepare(texts, instruction, role, max_tokens)
-        result = np.empty((len(encodings), self.backbone.width), dtype=np.float32)
+        return self._batches(encodings, batch_tokens, padding_side, progress, finished=True)
+
+    def pooled(
+        self,
+        texts: Sequence[str],
+        instruction: str | Sequence[str | None] | None = None,
+        role: str | None = None,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        max_tokens: int = MAX_TOKENS,
+        padding_side: str = "right",
+        progress: bool | None = None,
+    ) -> np.ndarray:
+        """The pooled states before Dense layers and scaling: what is decoded. float32 ``[n_texts, d]``.
+
+        Arguments and errors as in :meth:`encode`. Multiply ``readout(pooled(texts))`` with :attr:`unembedding`.
+        """
+        encodings = self.prepare(texts, instruction, role, max_tokens)
+        return self._batches(encodings, batch_tokens, padding_side, progress, finished=False)
+
+    def readout(self, h: np.ndarray) -> np.ndarray:
+        """What is multiplied with :attr:`unembedding`: float32 ``[n, d]`` to ``[n, d']``.
+
+        For an output layer or an input table these are the hidden states themselves. The head of a masked language
+        model first sends them through its transform; a bias is one more value, a 1.
+
+        Raises:
+            ValueError: ``h`` is no matrix of floating-point numbers, or of another width than the hidden states.
+        """
+        h = gates.matrix(h, "h")
+        if h.shape[1] != self.backbone.width:
+            raise ValueError(f"h must be [n, {self.backbone.width}], as {self.spec.name}'s pooled(texts) gives it; "
+                             f"got {h.shape}")  # fmt: skip
+        head = self._head or self.backbone.head
+        if head.transform is None and not head.bias:
+            return h
+        weight = head.weight
+        with torch.inference_mode():
+            return head.readout(torch.from_numpy(h.copy()).to(weight)).float().cpu().numpy()
+
+    def _batches(
+        self, encodings: list[Encoding], batch_tokens: int, padding_side: str, progress: bool | None, finished: bool
+    ) -> np.ndarray:
+        """Many texts through transformer and pooling and, where ``finished``, what stands behind them."""
+        batch_tokens = gates.whole(batch_tokens, "batch_tokens")
+        width = len(self._dense[-1].weight) if finished and self._dense else self.backbone.width
+        result = np.empty((len(encodings), width), dtype=np.float32)
         show = len(encodings) >= 200 if progress is None else progress
         with (
             tqdm(total=len(encodings), desc=self.spec.name, disable=not show, leave=False) as bar,
@@ -126,7 +182,7 @@ class Embedder:
         ):
             for rows in length_batches([len(e.ids) for e in encodings], batch_tokens):
                 batch = [encodings[i] for i in rows]
-                result[rows] = self.forward(batch, padding_side).float().cpu().numpy()
+                result[rows] = self.forward(batch, padding_side, finished=finished).float().cpu().numpy()
                 bar.update(len(rows))
         return result
 
@@ -140,7 +196,8 @@ class Embedder:
         """Wrap texts in the prompt and tokenise them. Arguments and errors as in :meth:`encode`."""
         texts = [text.strip() for text in gates.texts(texts)]
         instructions = _one_each(instruction, len(texts))
-        limit = min(gates.whole(max_tokens, "max_tokens"), self.backbone.positions.count or max_tokens)
+        most = [n for n in (self.backbone.positions.count, self.spec.max_tokens) if n]
+        limit = min([gates.whole(max_tokens, "max_tokens"), *most])
         wrapped = [self.spec.prompt.wrap(t, i, role) for t, i in zip(texts, instructions, strict=True)]
         encodings = self._tokenise(wrapped)
         for i, encoding in enumerate(encodings):
@@ -150,7 +207,8 @@ class Embedder:
         for i in too_long:
             encodings[i] = self._shortened(f"texts[{i}]", texts[i], instructions[i], role, limit)
         if too_long:
-            remedy = "raise max_tokens to keep them whole" if limit == max_tokens else "the model has no more positions"
+            end = "its makers allow" if limit == self.spec.max_tokens else "the model has"
+            remedy = "raise max_tokens to keep them whole" if limit == max_tokens else f"{end} no more positions"
             warnings.warn(
                 f"{len(too_long)} of {len(texts)} texts were cut to {limit} tokens (first at position {too_long[0]}); "
                 f"{remedy}",
@@ -160,24 +218,29 @@ class Embedder:
         return encodings
 
     def forward(
-        self, encodings: Sequence[Encoding], padding_side: str = "right", *, pooled: bool = True
+        self,
+        encodings: Sequence[Encoding],
+        padding_side: str = "right",
+        *,
+        pooled: bool = True,
+        finished: bool = True,
     ) -> torch.Tensor:
         """One batch through transformer and pooling; differentiable.
 
-        Returns ``[n, d]``, or with ``pooled=False`` every token's final state ``[n, longest, d]``.
+        Returns ``[n, d]``; with ``finished=False`` before Dense layers and scaling to unit length, and with
+        ``pooled=False`` every token's final state ``[n, longest, d]``.
         """
-        ids, real, pool = _pad(encodings, padding_side, self.backbone.device)
+        ids, real, pool = padded(encodings, padding_side, self.backbone.device)
         positions = (real.cumsum(dim=1) - 1).clamp(min=0) + self.backbone.positions.first
         with self._own_adapters():
-            hidden = self.backbone.transformer(
-                input_ids=ids,
-                attention_mask=_attention(real, self.spec.bidirectional, self.backbone),
-                position_ids=positions,
-                use_cache=False,
-            ).last_hidden_state  # the library has already applied the final norm
+            hidden = self.backbone.states(ids, attention(real, self.spec.bidirectional, self.backbone), positions)
         if not pooled:
             return hidden
         embeddings = POOLINGS[self.spec.pooling](hidden.float(), pool)
+        if not finished:
+            return embeddings
+        for layer in self._dense:
+            embeddings = layer(embeddings)
         return torch.nn.functional.normalize(embeddings, dim=1) if self.spec.normalize else embeddings
 
     def _own_adapters(self):
@@ -193,16 +256,25 @@ class Embedder:
             return_special_tokens_mask=True,
             verbose=False,
         )
-        everything = self.spec.prompt.pooled or self.spec.pooling == "last_token"
+        everything = self.spec.prompt.pooled is True or self.spec.pooling in ("last_token", "cls")
         encodings = []
-        for i, (_, start, end) in enumerate(wrapped):
+        for i, (full, start, end) in enumerate(wrapped):
             inside = [
                 not special and a < end and b > start
                 for (a, b), special in zip(out["offset_mapping"][i], out["special_tokens_mask"][i], strict=True)
             ]
             pooled = [True] * len(inside) if everything and any(inside) else inside
+            if self.spec.prompt.pooled == "behind" and any(inside):
+                first = self._prefix_length(full[:start])
+                pooled = [t >= first for t in range(len(inside))]
             encodings.append(Encoding(out["input_ids"][i], pooled))
         return encodings
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - an embedder has few prompts
+    def _prefix_length(self, prefix: str) -> int:
+        """Tokens that a prefix takes by itself, without a special token behind it, as sentence-transformers counts."""
+        ids = self.tokenizer(prefix)["input_ids"] if prefix else []
+        return len(ids) - (ids[-1:] != [] and ids[-1] in self.tokenizer.all_special_ids)
 
     def _check_ids(self, encodings: list[Encoding]) -> None:
         """A tokenizer may know more tokens than the model has rows for."""
@@ -254,7 +326,7 @@ def load(
     """
     if isinstance(backbone, str | Path):
         changes, backbone = {**changes, "backbone": backbone}, None
-    spec = registry.get(name, **changes)
+    spec = _from_a_hub(registry.get(name, **changes), changes)
     if backbone is None:
         backbone = Backbone(spec.backbone, dtype=dtype, device=device, remote_code=spec.remote_code)
     elif not isinstance(backbone, Backbone):
@@ -263,6 +335,8 @@ def load(
         raise ValueError(
             f"{name} runs on {spec.backbone!r}; the given backbone is {backbone.source!r}: leave it out, or load that"
         )
+    if spec.lowercase:
+        _write_small(backbone.tokenizer)
     return Embedder(spec, backbone)
 
 
@@ -271,10 +345,10 @@ def load_family(names: Sequence[str], dtype: str = "float32", device: str | None
     backbones: dict[str, Backbone] = {}
     family = {}
     for name in gates.listed(names, "names"):
-        source = registry.get(name).backbone
-        if source not in backbones:
-            backbones[source] = Backbone(source, dtype=dtype, device=device)
-        family[name] = load(name, backbone=backbones[source])
+        spec = registry.get(name)
+        if spec.backbone not in backbones:
+            backbones[spec.backbone] = Backbone(spec.backbone, dtype, device, spec.remote_code)
+        family[name] = load(name, backbone=backbones[spec.backbone])
     return family
 
 
@@ -288,17 +362,50 @@ def _no_adapter(spec: EmbedderSpec, missing: list[str]) -> str:
     )
 
 
-def _output_layer(spec: EmbedderSpec, backbone: Backbone) -> torch.Tensor:
-    """The unembedding matrix of the model that the registry entry names for it."""
+def _from_a_hub(spec: EmbedderSpec, changes: dict) -> EmbedderSpec:
+    """An embedder that a hub holds in the layout of sentence-transformers says itself what it is."""
+    if spec.name != spec.backbone or "/" not in spec.name or isinstance(folders.located(spec.backbone), Path):
+        return spec  # a registry entry is data already, and a folder was read with it
+    folder = layout.fetched(spec.backbone)
+    if folder is None:
+        return spec
+    own = layout.read(folder)
+    if own.pop("backbone") != str(folder):
+        raise ValueError(f"{spec.name} keeps its transformer in a folder below: download all of it, and load(FOLDER)")
+    return replace(spec, **{**own, **changes})
+
+
+def _write_small(tokenizer) -> None:
+    """Let a tokenizer turn all letters small first, once, as sentence-transformers does where a folder asks for it."""
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    inner = tokenizer.backend_tokenizer
+    if tokenizer.tokenize("A") != tokenizer.tokenize("a"):
+        inner.normalizer = Sequence([Lowercase(), *([inner.normalizer] if inner.normalizer is not None else [])])
+
+
+def _dense(spec: EmbedderSpec, backbone: Backbone) -> list[heads.Dense]:
+    """The layers behind the pooling, from the folder or the hub that the backbone comes from."""
+    if not spec.dense:
+        return []
+    root = backbone.folder if isinstance(backbone.folder, Path) else layout.fetched(backbone.folder)
+    if root is None:
+        raise FileNotFoundError(f"{spec.name}: the model hub does not give {', '.join(spec.dense)} of {spec.backbone}; "
+                                "download the whole folder and load that")  # fmt: skip
+    return heads.dense(root, spec.dense, backbone.width, backbone.device)
+
+
+def _output_layer(spec: EmbedderSpec, backbone: Backbone) -> heads.Head:
+    """What decodes in the model that the registry entry names for it."""
     if spec.output_layer == spec.backbone:
-        return backbone.unembedding
-    weight = Backbone(spec.output_layer, device=backbone.device).unembedding
-    if weight.shape[1] != backbone.width:
+        return backbone.head
+    head = Backbone(spec.output_layer, device=backbone.device).head
+    if (width := head.weight.shape[1] - head.bias) != backbone.width:
         raise ValueError(
-            f"{spec.name}: the output layer of {spec.output_layer} decodes embeddings of {weight.shape[1]} values; "
+            f"{spec.name}: the output layer of {spec.output_layer} decodes embeddings of {width} values; "
             f"those of {spec.backbone} have {backbone.width}. Name the model that it was trained from"
         )
-    return weight
+    return head
 
 
 def _one_each(instruction: str | Iterable[str | None] | None, n: int) -> list[str | None]:
@@ -308,52 +415,3 @@ def _one_each(instruction: str | Iterable[str | None] | None, n: int) -> list[st
     if len(instructions) != n:
         raise ValueError(f"{len(instructions)} instructions for {n} texts: give one, or one per text")
     return [checked_instruction(each, f"instruction[{i}]") for i, each in enumerate(instructions)]
-
-
-def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Positions of similar length together, so that little padding is computed; longest first.
-
-    A batch holds at most ``batch_tokens`` tokens, padding included, or a single longer text. One that
-    is half full ends where the texts become more than a twentieth shorter.
-    """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        longest = lengths[order[start]]
-        end = min(len(order), start + max(1, batch_tokens // longest))
-        half = start + -(-batch_tokens // (2 * longest))
-        end = next((i for i in range(half, end) if lengths[order[i]] < 0.95 * longest), end)
-        yield order[start:end]
-        start = end
-
-
-def _pad(encodings: Sequence[Encoding], side: str, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return ids, real-token mask and pooling mask, each ``[n, longest]``."""
-    if side not in ("left", "right"):
-        raise ValueError(f"padding_side must be 'left' or 'right'; got {side!r}")
-    shape = (len(encodings), max(len(e.ids) for e in encodings))
-    ids, real, pool = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
-    for row, e in enumerate(encodings):
-        n = len(e.ids)
-        columns = slice(0, n) if side == "right" else slice(shape[1] - n, shape[1])
-        ids[row, columns] = torch.tensor(e.ids)
-        real[row, columns] = 1
-        pool[row, columns] = torch.tensor(e.pool, dtype=torch.long)
-    return ids.to(device), real.to(device), pool.to(device)
-
-
-def _attention(real: torch.Tensor, bidirectional: bool, backbone: Backbone) -> torch.Tensor:
-    """The mask the transformer needs.
-
-    Causal: the padding mask; the library adds the causal part. Bidirectional: an
-    explicit ``[n, 1, t, t]`` additive mask, because a two-dimensional one may be
-    dropped when nothing is padded, which would silently leave the model causal.
-    """
-    if not bidirectional:
-        return real
-    family = backbone.causal.config.model_type
-    if family not in ("llama", "mistral", "gemma3_text", "qwen2", "qwen3"):
-        raise ValueError(f"bidirectional attention is not supported for {family!r} models, which add their own mask")
-    dtype = backbone.causal.dtype
-    blocked = torch.zeros(real.shape, dtype=dtype, device=real.device).masked_fill(real == 0, torch.finfo(dtype).min)
-    return blocked[:, None, None, :].expand(-1, 1, real.shape[1], -1)

@@ -21,9 +21,10 @@ _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt",
                  "sentencepiece.bpe.model", "tekken.json")  # fmt: skip
 _POINTER = b"version https://git-lfs"
 #: What turns a pickle into safetensors, run in its folder. ``weights_only`` reads numbers and runs no program.
-_CONVERT_MODEL = (
-    "from transformers import AutoModelForCausalLM; "
-    "AutoModelForCausalLM.from_pretrained('.', weights_only=True).save_pretrained('.')"
+_CONVERT_MODEL = "from transformers import {0} as M; M.from_pretrained('.', weights_only=True).save_pretrained('.')"
+_CONVERT_LAYER = (
+    "import torch; from safetensors.torch import save_file; "
+    "save_file(torch.load('pytorch_model.bin', weights_only=True), 'model.safetensors')"
 )
 _CONVERT_ADAPTER = (
     "import torch; from safetensors.torch import save_file; "
@@ -44,15 +45,12 @@ def place(name: Path | str, what: str = "model") -> str:
     if not isinstance(name, str | Path):
         raise TypeError(f"{what} must be a name, owner/name or a folder; got {type(name).__name__}: {name!r}")
     text = str(name)
-    gates.unicode_text(text, what)
     if not text.strip() or "\0" in text:
         raise ValueError(f"{what} is {text!r}: give a name, owner/name or a folder")
     if not (isinstance(name, Path) or looks_like_path(text)):
+        gates.unicode_text(text, what)
         return text
-    try:
-        return str(Path(name).expanduser().absolute())
-    except RuntimeError as error:
-        raise ValueError(f"{what} {text!r}: {error} Write the folder's path in full") from None
+    return str(gates.expanded(name, what).absolute())
 
 
 def looks_like_path(name: str) -> bool:
@@ -95,10 +93,11 @@ def check_model(folder: Path) -> None:
             f"{folder} holds an adapter (adapter_config.json), not a model: load the backbone it was trained on, with "
             f"adapters=({str(folder)!r},)"
         )
-    _settings(folder, "config.json", "model")
+    named = settings(folder, "config.json", "model").get("architectures")
+    kind = named[0] if isinstance(named, list) and named and str(named[0]).isidentifier() else "AutoModelForCausalLM"
     files = _shards(folder)
     if not files:
-        raise _no_weights(folder, "pytorch_model*.bin", _CONVERT_MODEL)
+        raise _no_weights(folder, "pytorch_model*.bin", _CONVERT_MODEL.format(kind))
     for file in files:
         check_safetensors(file)
     found = [folder / name for name in _VOCABULARIES if (folder / name).exists()]
@@ -129,12 +128,22 @@ def reason(error: Exception) -> str:
 
 def check_adapter(folder: Path) -> dict[str, object]:
     """The settings of an adapter (``adapter_config.json``). Errors as :func:`check_model`."""
-    settings = _settings(folder, "adapter_config.json", "adapter")
+    found = settings(folder, "adapter_config.json", "adapter")
     file = folder / "adapter_model.safetensors"
     if not file.exists():
         raise _no_weights(folder, "adapter_model.bin", _CONVERT_ADAPTER)
     check_safetensors(file)
-    return settings
+    return found
+
+
+def check_layer(folder: Path) -> dict[str, object]:
+    """The settings of a layer behind the pooling (``config.json``). Errors as :func:`check_model`."""
+    found = settings(folder, "config.json", "layer")
+    file = folder / "model.safetensors"
+    if not file.exists():
+        raise _no_weights(folder, "pytorch_model.bin", _CONVERT_LAYER)
+    check_safetensors(file)
+    return found
 
 
 def check_safetensors(path: Path) -> None:
@@ -158,8 +167,13 @@ def check_safetensors(path: Path) -> None:
         raise ValueError(f"{damaged}. Its first bytes speak of {8 + length + max(ends, default=0)} bytes")
 
 
-def _settings(folder: Path, name: str, what: str) -> dict[str, object]:
-    """The JSON object that says what the weights are."""
+def settings(folder: Path, name: str, what: str) -> dict[str, object]:
+    """The JSON object that says what the weights are.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as :func:`json_object`.
+    """
     file = folder / name
     if not file.exists():
         raise FileNotFoundError(f"no {what} in {folder}: {name} is missing; give the folder that holds it")
@@ -172,13 +186,22 @@ def json_object(file: Path) -> dict[str, object]:
     Raises:
         ValueError: a pointer, no valid JSON, or something else than an object; names the file.
     """
+    return _json(file, dict, "an object")
+
+
+def json_list(file: Path) -> list:
+    """The JSON array in a file that came with a model. Errors as :func:`json_object`."""
+    return _json(file, list, "an array")
+
+
+def _json(file: Path, kind: type, what: str):
     _no_pointer(file)
     try:
         content = gates.json_value(gates.read_text(file), str(file))
     except ValueError as error:
         raise ValueError(f"{file} cannot be read: copy or download it again ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds a {type(content).__name__} where JSON has an object: copy or download it again")
+    if not isinstance(content, kind):
+        raise ValueError(f"{file} holds a {type(content).__name__} where JSON has {what}: copy or download it again")
     return content
 
 
@@ -189,7 +212,7 @@ def _shards(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         return []
-    content = _settings(folder, index.name, "model").get("weight_map")
+    content = settings(folder, index.name, "model").get("weight_map")
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content.values()):
         raise ValueError(f"{index} has no weight_map of file names: copy it again")
     files = [folder / name for name in sorted(set(content.values()))]

@@ -45,10 +45,19 @@ def last_token(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
+def cls(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Hidden state of the first pooled token: BERT's ``[CLS]``, which stands before every text."""
+    import torch
+
+    first = _checked(hidden, mask).argmax(dim=1)
+    return hidden[torch.arange(len(hidden), device=hidden.device), first]
+
+
 POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mean": mean,
     "weighted_mean": weighted_mean,
     "last_token": last_token,
+    "cls": cls,
 }
 
 

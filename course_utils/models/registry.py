@@ -8,7 +8,8 @@ layer decodes the result. Changing one name in a notebook changes the model.
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from course_utils.models import folders, prompts
+from course_utils import gates
+from course_utils.models import folders, layout, prompts
 from course_utils.models.pooling import POOLINGS
 from course_utils.models.prompts import NO_PROMPT, Prompt
 
@@ -17,6 +18,8 @@ ADAPTERS = Path(__file__).resolve().parents[2] / "data" / "adapters"
 
 #: Backbones that come from a Python package (see :mod:`course_utils.models.store`), by name.
 STORED = ("smollm2", "gemma3")
+#: Text encoders that come from a package in the same way.
+STORED_ENCODERS = ("minilm",)
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,15 @@ class EmbedderSpec:
         prompt: what is written around the text.
         adapters: LoRA adapters put on the backbone, in order: names of folders below
             ``data/adapters``, hub ids, or local folders (a :class:`~pathlib.Path` is always one).
-        bidirectional: whether every token sees every other (causal otherwise).
+        bidirectional: whether every token sees every other. An encoder's always do, and those of a decoder whose
+            configuration says so (:func:`course_utils.models.heads.sees_all`); all others are causal otherwise.
         normalize: whether the embedder itself scales embeddings to unit length.
         origin: name of the registry entry of the untrained language model ``f``.
         output_layer: where the unembedding matrix ``E_g`` comes from, if not the backbone.
+        dense: folders of the layers behind the pooling, in order, as they count from the backbone's folder
+            (:func:`course_utils.models.heads.dense`). What is decoded is the state before them.
+        max_tokens: how many tokens of a text it reads; None for as many as the call allows.
+        lowercase: whether its tokenizer is told to write all letters small.
         stands_for: the paper's embedder that a pocket embedder stands for.
         remote_code: whether its published form needs code from its repository.
         note: one sentence for the reader.
@@ -48,6 +56,9 @@ class EmbedderSpec:
     normalize: bool = False
     origin: str | None = None
     output_layer: str | None = None
+    dense: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    lowercase: bool = False
     stands_for: str | None = None
     remote_code: bool = False
     note: str = ""
@@ -59,6 +70,10 @@ class EmbedderSpec:
             raise TypeError(f"{self.name}: prompt must be a Prompt of course_utils.models.prompts; got {self.prompt!r}")
         if isinstance(self.adapters, str | Path):
             raise ValueError(f"{self.name}: adapters is a tuple; write adapters=({str(self.adapters)!r},)")
+        if not isinstance(self.dense, tuple) or not all(isinstance(name, str) for name in self.dense):
+            raise TypeError(f"{self.name}: dense must be a tuple of folder names; got {self.dense!r}")
+        if self.max_tokens is not None:
+            gates.whole(self.max_tokens, f"{self.name}: max_tokens")
         if not isinstance(self.adapters, tuple | list):
             raise TypeError(f"{self.name}: adapters must be a tuple of names and folders; got {self.adapters!r}")
         named = tuple(folders.place(a, f"{self.name}: adapters[{i}]") for i, a in enumerate(self.adapters))
@@ -256,7 +271,69 @@ _PAPER = [
     ),
 ]
 
-_ENTRIES = {spec.name: spec for spec in _ORIGINS + _POCKET + _VARIANTS + _PAPER}
+_GUESTS = [
+    EmbedderSpec(
+        "minilm",
+        "minilm",
+        prompt=prompts.EVERYTHING,
+        bidirectional=True,
+        normalize=True,
+        max_tokens=256,
+        note="all-MiniLM-L6-v2, an encoder trained on a billion pairs; it has no head, its input table decodes.",
+    ),
+    EmbedderSpec(
+        "EmbeddingGemma-300M",
+        "google/embeddinggemma-300m",
+        prompt=prompts.EMBEDDING_GEMMA,
+        bidirectional=True,
+        normalize=True,
+        dense=("2_Dense", "3_Dense"),
+        max_tokens=2048,
+        note="Gemma 3's layers, every token seeing every other; its output layer is its input table. Gated on the hub.",
+    ),
+    EmbedderSpec("Qwen3-0.6B-Base", "Qwen/Qwen3-0.6B-Base", "last_token", note="The origin of Qwen3-Embedding-0.6B."),
+    EmbedderSpec(
+        "Qwen3-Embedding-0.6B",
+        "Qwen/Qwen3-Embedding-0.6B",
+        "last_token",
+        prompts.QWEN3_EMBEDDING,
+        normalize=True,
+        origin="Qwen3-0.6B-Base",
+        note="Causal; a closing token, at which its tokenizer ends every text, carries the embedding.",
+    ),
+    EmbedderSpec("BERT-base", "google-bert/bert-base-uncased", "cls", prompts.EVERYTHING, bidirectional=True),
+    EmbedderSpec(
+        "SimCSE",
+        "princeton-nlp/sup-simcse-bert-base-uncased",
+        "cls",
+        prompts.EVERYTHING,
+        bidirectional=True,
+        origin="BERT-base",
+        output_layer="google-bert/bert-base-uncased",
+        note="The [CLS] state before the pooler that its makers put behind it; the head of BERT decodes.",
+    ),
+    *(
+        EmbedderSpec(
+            name, f"intfloat/{hub}", prompt=prompts.E5, bidirectional=True, normalize=True, max_tokens=512, note=note
+        )
+        for name, hub, note in (
+            ("e5-small", "e5-small-v2", "BERT's layers; every text is marked as query or passage."),
+            ("multilingual-e5-small", "multilingual-e5-small", "BERT's layers over the tokens of XLM-R."),
+        )
+    ),
+    EmbedderSpec(
+        "bge-small",
+        "BAAI/bge-small-en-v1.5",
+        "cls",
+        prompts.BGE,
+        bidirectional=True,
+        normalize=True,
+        max_tokens=512,
+        note="BERT's layers; queries carry an instruction, passages nothing.",
+    ),
+]
+
+_ENTRIES = {spec.name: spec for spec in _ORIGINS + _POCKET + _VARIANTS + _PAPER + _GUESTS}
 
 #: Names of the eight pocket embedders, in the order of the paper's eight.
 POCKET = tuple(spec.name for spec in _POCKET)
@@ -267,18 +344,22 @@ ORIGINS = ("smollm2", "gemma3")
 #: Names of the paper's eight embedders and of their origins.
 PAPER = tuple(spec.name for spec in _PAPER if spec.origin)
 PAPER_ORIGINS = tuple(spec.name for spec in _PAPER if not spec.origin)
+#: Embedders that nobody here trained, and the origins of two of them (lesson 10). All but the first need a model hub.
+GUESTS = tuple(spec.name for spec in _GUESTS)
 
 
 def get(name: str | Path, **changes) -> EmbedderSpec:
     """Return the entry called ``name``, with ``changes`` to its fields.
 
     A hub id (``owner/name``) or a local folder that is no entry becomes a plain
-    spec: mean pooling, no prompt, unless ``changes`` says otherwise.
+    spec: mean pooling, no prompt, unless ``changes`` says otherwise. A local folder
+    in the layout of sentence-transformers says itself what it is
+    (:mod:`course_utils.models.layout`).
 
     Raises:
         TypeError: ``name`` or an entry of ``changes`` is of another kind.
         ValueError: no entry, hub id or folder of that name, or an unknown field; the message lists what there is.
-        FileNotFoundError: a path at which there is no folder.
+        FileNotFoundError: a path at which there is no folder; further ones as :func:`layout.read`.
     """
     known = [field.name for field in fields(EmbedderSpec)]
     for key in changes:
@@ -290,8 +371,9 @@ def get(name: str | Path, **changes) -> EmbedderSpec:
     if "/" not in text and "\\" not in text and not folders.is_folder(Path(text)):
         raise ValueError(f"no embedder called {text!r}. Known names: {', '.join(_ENTRIES)}; or give owner/name or a "
                          "folder")  # fmt: skip
-    folders.located(text, "embedder")
-    return EmbedderSpec(**{"name": text, "backbone": text, **changes})
+    found = folders.located(text, "embedder")
+    own = layout.read(found) if isinstance(found, Path) and layout.holds(found) else {}
+    return EmbedderSpec(**{"name": text, "backbone": text, **own, **changes})
 
 
 def available(names: tuple[str, ...] = POCKET) -> list[str]:

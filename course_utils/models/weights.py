@@ -88,7 +88,7 @@ SOURCES = {
     ),
 }
 
-#: Text encoders, which have no output layer: the teacher of :mod:`course_utils.training.teacher`.
+#: Text encoders, which have no output layer: the teacher of :mod:`course_utils.training.teacher` and a guest.
 ENCODERS = {
     # sentence-transformers/all-MiniLM-L6-v2, revision 1110a243, file by file as it was published.
     "minilm": Source(

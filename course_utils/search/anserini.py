@@ -49,22 +49,30 @@ def _one_word(token: str) -> str:
 # --- Anserini -------------------------------------------------------------------------------------
 
 
-def quantise(documents: csr_array, levels: int = 255) -> tuple[csr_array, float]:
+def quantise(documents: csr_array, levels: int = 255, largest: float | None = None) -> tuple[csr_array, float]:
     """Weights as whole numbers 0 … ``levels``, as an impact index stores them, and what one level is worth.
 
     ``w ≈ scale · round(w / scale)`` with ``scale = w_max / levels`` over the whole collection; weights below half
     a level vanish. A score moves by at most ``scale / 2 · Σ_t |q_t|`` over the query's tokens. Ranks do not depend on
     the scale, so an engine can do without it.
 
+    Args:
+        documents: ``[n, C]``, weights from 0 on.
+        levels: the largest whole number.
+        largest: ``w_max``, where the documents are a part of a collection; by default their own.
+
     Returns:
         documents int32 ``[n, C]`` and the scale (1.0 for documents without any weight).
 
     Raises:
-        ValueError: ``levels < 1``, or a weight that is negative or not finite.
+        ValueError: ``levels < 1``, a weight that is negative or not finite, or one above ``largest``.
     """
     levels = gates.whole(levels, "levels", 1, 2**24, "levels that a float32 tells apart")
     documents = sparse.checked(documents, "documents", positive=True)
-    scale = float(documents.data.max()) / levels if documents.nnz else 1.0
+    own = float(documents.data.max(initial=0))
+    if largest is not None and not own <= largest:
+        raise ValueError(f"a weight of {own} is above the largest of the collection, {largest}")
+    scale = (own if largest is None else largest) / levels or 1.0
     whole = np.rint(documents.data / scale).astype(np.int32)
     result = csr_array((whole, documents.indices.copy(), documents.indptr.copy()), documents.shape)
     result.eliminate_zeros()  # works in place: without the copies it would move the caller's tokens about

@@ -113,7 +113,7 @@ def qdrant_index(
         client.delete_collection(collection)
     client.create_collection(collection, vectors_config={}, sparse_vectors_config={vector: models.SparseVectorParams()})
     points = (
-        models.PointStruct(id=row, payload={"id": ids[row]}, vector={vector: _sparse_vector(columns, weights)})
+        models.PointStruct(id=row, payload={"id": ids[row]}, vector={vector: sparse_vector(columns, weights)})
         for row, (columns, weights) in enumerate(sparse.rows(documents))
     )
     client.upload_points(collection, points, batch_size=BATCH, wait=True)
@@ -148,7 +148,7 @@ def qdrant_search(
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
         requests = [
-            models.QueryRequest(query=_sparse_vector(columns, weights), using=vector, limit=k, with_payload=True)
+            models.QueryRequest(query=sparse_vector(columns, weights), using=vector, limit=k, with_payload=True)
             for _, columns, weights in batch
         ]
         answers = client.query_batch_points(collection, requests)
@@ -157,7 +157,8 @@ def qdrant_search(
     return found
 
 
-def _sparse_vector(columns: np.ndarray, weights: np.ndarray):
+def sparse_vector(columns: np.ndarray, weights: np.ndarray):
+    """One row of a sparse array as Qdrant takes it, weights float32."""
     from qdrant_client import models
 
     return models.SparseVector(indices=columns.tolist(), values=weights.astype(np.float32).tolist())

@@ -216,6 +216,21 @@ def _texts(rows: Rows) -> dict[str, str]:
     return texts
 
 
+def documents(lines: Iterator[tuple[str, str]]) -> dict[str, str]:
+    """``id -> text`` of lines of a ``corpus.jsonl``, each with its place, as :func:`retrieval` reads them.
+
+    For a corpus that does not fit into memory; an empty document is kept, as an empty text. Errors as there.
+    """
+
+    def rows() -> Rows:
+        for place, line in lines:
+            row = _object(line, place)
+            _require(row, ("_id",), place)
+            yield place, row
+
+    return _texts(rows())
+
+
 def _judgements(rows: Rows) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     for place, row in rows:

@@ -20,11 +20,12 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from course_utils.models import packages, registry, store
 from course_utils.models.embedder import Backbone, Embedder, Encoding, length_batches
 from course_utils.training import examples, recipes
+from course_utils.training.losses import Score, cosine
 from course_utils.training.recipes import Example, Recipe, Stage
 from course_utils.training.teacher import Guidance, Teacher
 
@@ -42,6 +43,7 @@ def info_nce(
     negatives: torch.Tensor | None = None,
     temperature: float = 0.05,
     same: torch.Tensor | None = None,
+    score: Score = cosine,
 ) -> torch.Tensor:
     """Contrastive loss with in-batch and hard negatives.
 
@@ -53,10 +55,11 @@ def info_nce(
         anchors, positives: ``[n, d]``; negatives: ``[m, d]`` or None.
         temperature: τ.
         same: bool ``[n, n + m]``; True where candidate ``c`` must not count against anchor ``i``.
+        score: what stands in the place of the cosine, see :mod:`course_utils.training.losses`.
     """
     candidates = positives if negatives is None else torch.cat([positives, negatives])
     with torch.autocast(anchors.device.type, enabled=False):  # cosines divided by τ need all their digits
-        scores = normalize(anchors, dim=1) @ normalize(candidates, dim=1).T / temperature
+        scores = score(anchors, candidates) / temperature
     if same is not None:
         scores = scores.masked_fill(same.to(scores.device), -torch.inf)
     return cross_entropy(scores, torch.arange(len(anchors), device=scores.device))

@@ -181,6 +181,59 @@ def test_readable_shows_spaces_line_breaks_and_broken_characters(tokenizer):
     assert readable(tokenizer, []) == []
 
 
+# Tokenizers of other families, each with the tokens of SPOKEN: as the word begins, as it goes on, in capitals.
+WORDPIECE = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "game", "##game", "ing", "##ing", "[unused0]", "##the", ".", "GAME"]
+PIECES = ["<s>", "<unk>", "▁game", "game", "▁GAME", "▁", "ing", "▁the"]
+
+
+def wordpiece():
+    inner = Tokenizer(models.WordPiece({t: i for i, t in enumerate(WORDPIECE)}, unk_token="[UNK]"))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    return PreTrainedTokenizerFast(tokenizer_object=inner, **special)
+
+
+def sentencepiece():
+    inner = Tokenizer(models.Unigram([(t, -float(i)) for i, t in enumerate(PIECES)], unk_id=1))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", unk_token="<unk>")
+
+
+def test_a_piece_that_goes_on_with_a_word_keeps_its_mark_and_its_class():
+    made, ids = wordpiece(), dict(zip(WORDPIECE, range(len(WORDPIECE)), strict=True))
+    shown = ["game", "##game", "ing", "##ing", ".", "GAME"]
+    assert readable(made, [ids[t] for t in shown]) == shown
+    classes = variant_classes(made, len(WORDPIECE))
+    assert classes[ids["game"]] == classes[ids["GAME"]] != classes[ids["##game"]]
+    assert classes[ids["ing"]] != classes[ids["##ing"]]
+    assert special_ids(made, len(WORDPIECE) + 1) == [0, 1, 2, 3, ids["[unused0]"], len(WORDPIECE)]
+    surface = surface_tokens(made, ["gameing gamethe."])
+    assert readable(made, surface[0]) == ["game", "##ing", "##the", "."]
+    assert readable(made, content_tokens(made, surface)[0]) == ["game", "##ing"]  # "the" is a stop word either way
+
+
+def test_a_space_that_a_decoder_drops_is_shown():
+    made = sentencepiece()
+    assert made.decode([2]) == made.decode([3]) == "game"
+    assert readable(made, range(2, 8)) == ["_game", "game", "_GAME", "_", "ing", "_the"]
+    classes = variant_classes(made, len(PIECES))
+    assert classes[2] == classes[3] == classes[4] and len(set(classes[[2, 5, 6, 7]])) == 4
+
+
+def test_a_tokenizer_with_more_tokens_than_the_matrix_has_rows():
+    """EmbeddingGemma's knows id 262144, a picture, and its matrix has 262144 rows."""
+    made = wordpiece()
+    made.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    size = len(WORDPIECE)
+    assert made.convert_tokens_to_ids("<image>") == size == len(made) - 1
+    weight = np.random.default_rng(0).normal(size=(size, 3)).astype(np.float32)
+    assert size not in special_ids(made, size)
+    ids, _ = top_tokens(weight[:2], weight, size - 5, special_ids(made, size))
+    assert ids.max() < size
+    assert [own.tolist() for own in surface_tokens(made, ["<image> game"])] == [[4]]
+    assert len(variant_classes(made, size)) == size
+
+
 def test_variants_share_a_class_and_nothing_else_does(tokenizer):
     classes = dict(zip(VOCABULARY, variant_classes(tokenizer, len(VOCABULARY)).tolist(), strict=True))
     assert len({classes[t] for t in ("game", "Ġgame", "GAME", "ĠGame")}) == 1

@@ -17,6 +17,9 @@ def naive(states: list[np.ndarray], name: str) -> np.ndarray:
         if name == "last_token":
             rows.append(text[n - 1])
             continue
+        if name == "cls":
+            rows.append(text[0])
+            continue
         weights = [1.0 if name == "mean" else t + 1.0 for t in range(n)]
         total = np.zeros(text.shape[1])
         for weight, state in zip(weights, text, strict=True):

@@ -99,3 +99,16 @@ def test_unknown_role_is_refused():
 def test_only_brackets_count_in_the_pooling():
     pooled = {name for name in registry.PAPER + registry.POCKET if registry.get(name).prompt.pooled}
     assert pooled == {"SGPT-msmarco", "smol-sgpt-qa"}
+
+
+def test_what_counts_in_the_pooling_is_one_of_three():
+    assert [prompts.Prompt(pooled=value).pooled for value in (True, False, "behind")] == [True, False, "behind"]
+    with pytest.raises(ValueError, match="pooled must be True, False or 'behind'; got 'all'"):
+        prompts.Prompt(pooled="all")
+
+
+def test_a_prompt_may_know_further_roles():
+    prompt = prompts.Prompt(roles={"STS": ("same: ", "")})
+    assert prompt.wrap("a", role="STS") == ("same: a", 6, 7)
+    with pytest.raises(ValueError, match="role must be None, 'query' or 'passage', 'STS'; got 'sts'"):
+        prompt.wrap("a", role="sts")

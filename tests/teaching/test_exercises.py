@@ -92,9 +92,13 @@ def test_a_check_may_call_an_answer_only_begun(lesson99):
     assert check("99.5", {"claim": 1}).status == "right"
 
 
-def test_an_error_of_the_check_itself_is_not_hidden(lesson99):
-    with pytest.raises(KeyError, match="no such key"):
-        check("99.3", {})
+def test_what_a_check_stumbles_over_is_named_and_no_verdict_but_wrong(lesson99):
+    said = "your answer could not be judged (KeyError: 'no such key'); the answer is anything"
+    assert repr(check("99.3", {})) == f"99.3 ✗ not yet: {said}"
+    assert check("99.3", lambda: 1).message.startswith("what your function returned could not be judged (TypeError")
+
+
+def test_a_check_that_returns_no_verdict_is_a_mistake_of_the_course_and_is_not_hidden(lesson99):
     with pytest.raises(TypeError, match="the check of 99.4 returned a int"):
         check("99.4", {})
 

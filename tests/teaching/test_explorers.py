@@ -54,7 +54,7 @@ def boxes(embedder):
 
 def leaves(box) -> list:
     """All controls of a box, from top to bottom."""
-    return [leaf for child in box.children for leaf in (leaves(child) if hasattr(child, "children") else [child])]
+    return [leaf for child in box.children for leaf in ([child] if hasattr(child, "value") else leaves(child))]
 
 
 def typed_and_others(box):

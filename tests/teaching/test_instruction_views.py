@@ -167,3 +167,13 @@ def test_the_instruction_trained_embedder_listens():
         fit = {i: aspects.v_measure(true, aspects.clusterings(rows, len(names), 3)) for i, rows in embedded.items()}
         assert max(fit, key=fit.get) == aspect, fit
         assert fit[aspect] > 0.05 + max(value for i, value in fit.items() if i != aspect), fit
+
+
+def test_of_a_text_that_is_cut_the_page_shows_what_is_read(view):
+    text = "rain " * 600 + "snow"
+    with pytest.warns(UserWarning, match="1 of 1 texts were cut"):
+        read = view.prompt(text, "topic")
+    assert read.startswith('The topic of this sentence : "rain rain') and read.endswith('means in one word:"')
+    assert "snow" not in read and 400 < read.count("rain") < 512
+    shown = asked(view, text, "topic", k=2)
+    assert "snow" not in shown and shown.count("texts were cut to 512 tokens") == 1

@@ -143,3 +143,22 @@ def test_the_explorer_answers_to_query_and_number():
     assert result.value == search_page(TEXTS, IDS, methods(), "guitar", 1)
     asked.value = ""
     assert "Type a query" in result.value
+
+
+def test_a_query_is_encoded_once_for_all_its_hits_and_the_number_of_documents_costs_nothing():
+    asked = []
+
+    def encode(query):
+        asked.append(query)
+        return tokens_of(query)
+
+    class Counted(BM25):
+        def scores(self, queries):
+            asked.append(tuple(queries))
+            return super().scores(queries)
+
+    three = {"tokens": sparse_method(DOCUMENTS, encode, NAMES), "BM25": bm25_method(Counted(TEXTS))}
+    for k in (1, 3, 2):
+        search_page(TEXTS, IDS, three, "bird bird release", k)
+    # For BM25 once the whole query, once each of its different words.
+    assert asked == ["bird bird release", ("bird bird release",), ("bird", "release")]

@@ -19,8 +19,9 @@ Answering it: ``check("02.1", answer)``. ``None`` means "not answered yet".
 import functools
 import html
 import importlib
+import math
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,9 @@ from course_utils import gates
 
 #: Folder of the quizzes: one file per lesson.
 QUIZZES = Path(__file__).resolve().parents[3] / "data" / "quiz"
+
+#: No exercise asks for more values, and no verdict is read that is longer.
+_MOST_VALUES, _LONGEST_MESSAGE = 1_000_000, 800
 
 _ID = re.compile(r"(\d\d)\.\w+")
 _MARKS = {"right": "✓ right", "wrong": "✗ not yet", "missing": "… not answered yet"}
@@ -162,8 +166,9 @@ def find(exercise_id: str) -> Exercise:
 def check(exercise_id: str, answer) -> Verdict:
     """Judge an answer: missing, wrong or right, and why.
 
-    A function is called through a guard: what it raises is part of the verdict, and while it
-    returns None it is not answered yet. An error of the check itself is not caught.
+    Whatever the answer is, a verdict comes back. A function is called through a guard: what it raises is
+    part of the verdict, and while it returns None it is not answered yet. An answer that the check stumbles
+    over is wrong, and the verdict names what the check stumbled over.
 
     Args:
         exercise_id: for instance "02.1".
@@ -171,6 +176,7 @@ def check(exercise_id: str, answer) -> Verdict:
 
     Raises:
         ValueError: no exercise has this id.
+        TypeError: the check returned something that is no verdict: a mistake of the check, whatever the answer.
     """
     asked = find(exercise_id)
     if answer is None:
@@ -182,7 +188,10 @@ def check(exercise_id: str, answer) -> Verdict:
     except _Unfinished:
         return Verdict(exercise_id, "missing", "your function returns nothing yet")
     except AnswerError as error:
-        return Verdict(exercise_id, "wrong", str(error))
+        return Verdict(exercise_id, "wrong", _short(str(error)))
+    except Exception as error:  # an answer may be anything, and no check can foresee all of it
+        whose = "what your function returned" if callable(answer) else "your answer"
+        said = f"{whose} could not be judged ({_named(error)}); the answer is {asked.expects}"
     if said is None:
         return Verdict(exercise_id, "right")
     if isinstance(said, _Missing):
@@ -190,7 +199,7 @@ def check(exercise_id: str, answer) -> Verdict:
     if isinstance(said, _Right):
         return Verdict(exercise_id, "right", said.message)
     if isinstance(said, str):
-        return Verdict(exercise_id, "wrong", said)
+        return Verdict(exercise_id, "wrong", _short(said))
     raise TypeError(f"the check of {exercise_id} returned a {type(said).__name__}, not a string, right(...) or None")
 
 
@@ -202,20 +211,33 @@ def as_array(answer, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
         shape: its shape; None in a place means any length there.
 
     Raises:
-        AnswerError: it holds no numbers, NaN or infinity, or has another shape.
+        AnswerError: it holds no numbers, NaN or infinity, more than a million values, or has another shape.
     """
+    unreadable = f"expected numbers, found a {type(answer).__name__} that cannot be read as such"
     try:
-        array = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise AnswerError(f"expected numbers, found a {type(answer).__name__} that cannot be read as such") from error
-    if shape is not None and (
-        array.ndim != len(shape) or any(s not in (None, n) for s, n in zip(shape, array.shape, strict=True))
-    ):
-        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
-        raise AnswerError(f"expected the shape {wanted}, yours is {array.shape}")
+        # A tensor with a gradient is as good an answer as one without. Strings of digits are not numbers.
+        found = np.asarray(answer.detach().cpu() if hasattr(answer, "detach") else answer)
+        if found.dtype.kind == "O":
+            found = found.astype(np.float64)
+        if found.dtype.kind not in "biuf":
+            raise AnswerError(unreadable)
+        _expect_shape(found.shape, shape)
+        array = found.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:
+        raise AnswerError(unreadable) from error
     if not np.isfinite(array).all():
         raise AnswerError(f"{int((~np.isfinite(array)).sum())} of {array.size} values are not finite (NaN or infinity)")
     return array
+
+
+def _expect_shape(found: tuple[int, ...], shape: tuple[int | None, ...] | None) -> None:
+    if shape is not None and (
+        len(found) != len(shape) or any(s not in (None, n) for s, n in zip(shape, found, strict=True))
+    ):
+        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+        raise AnswerError(f"expected the shape {wanted}, yours is {found}")
+    if math.prod(found) > _MOST_VALUES:
+        raise AnswerError(f"expected a small array, yours has the shape {found}")
 
 
 def as_number(answer) -> float:
@@ -230,13 +252,33 @@ def _guard(function: Callable) -> Callable:
     def guarded(*args, **kwargs):
         try:
             result = function(*args, **kwargs)
-        except Exception as error:  # a learner's code may raise anything, and hearing which is the point
-            raise AnswerError(f"your function raised {type(error).__name__}: {error}") from error
+        # A learner's code may raise anything, exit() too, and hearing which is the point.
+        except (Exception, SystemExit) as error:
+            raise AnswerError(f"your function raised {_named(error)}") from error
         if result is None:
             raise _Unfinished
+        if isinstance(result, Iterator | Awaitable | AsyncIterator):
+            raise AnswerError(
+                f"your function returns a {type(result).__name__}, which has not computed its values yet: "
+                "return them all at once, as a list or an array"
+            )
         return result
 
     return guarded
+
+
+def _named(error: BaseException) -> str:
+    """An error's type and message; the type alone where even the message cannot be had."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # a message is made by the code that raised, and may fail like everything in it
+        return type(error).__name__
+
+
+def _short(message: str) -> str:
+    """A message with the middle left out where an answer that it quotes is very long."""
+    half = _LONGEST_MESSAGE // 2
+    return message if len(message) <= 2 * half else f"{message[:half]} … {message[-half:]}"
 
 
 def _lesson_of(any_id: str) -> str:

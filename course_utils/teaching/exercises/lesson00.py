@@ -1,5 +1,7 @@
 """Exercises of lesson 00: decode an embedding, name the surface tokens, take the first component away."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from course_utils.teaching.exercises import as_array, exercise, right
@@ -15,6 +17,7 @@ TOP_TOKENS = ("_apple", "Apple", "_banana", "_apples", "apple", "I", "_fruit", "
     difficulty=1,
     minutes=5,
     expects="a function top_ids(h, E, k) that returns the numbers of the k aligned tokens, best first",
+    accepts=Callable,
 )
 def top_ids(answer):
     rng = np.random.default_rng(1)
@@ -61,6 +64,7 @@ def surface(answer):
     difficulty=2,
     minutes=8,
     expects="a function subtract(H, u, share) that returns an array of the shape of H",
+    accepts=Callable,
 )
 def subtract(answer):
     rng = np.random.default_rng(3)

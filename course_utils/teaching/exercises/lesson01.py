@@ -1,5 +1,7 @@
 """Exercises of lesson 01: pooling that survives padding, a linear output layer, and decoding the layers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -15,6 +17,7 @@ MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 1, 1]])
     difficulty=1,
     minutes=8,
     expects="a function last_real(hidden, mask) that returns [n_texts, d]",
+    accepts=Callable,
 )
 def last_real(answer):
     hidden = torch.arange(30, dtype=torch.float32).reshape(3, 5, 2)
@@ -34,6 +37,7 @@ def last_real(answer):
     difficulty=2,
     minutes=10,
     expects="a function weights(mask) that returns [n_texts, n_tokens]",
+    accepts=Callable,
 )
 def weights(answer):
     found = as_array(answer(MASK.clone()), shape=(3, 5))
@@ -58,6 +62,7 @@ def weights(answer):
     difficulty=1,
     minutes=5,
     expects="a function mixed(logits_a, logits_b, w) that returns an array [V]",
+    accepts=Callable,
 )
 def mixed(answer):
     rng = np.random.default_rng(13)
@@ -76,6 +81,7 @@ def mixed(answer):
     difficulty=3,
     minutes=12,
     expects="a function lens(states, norm, E) that returns [n_states, V]",
+    accepts=Callable,
 )
 def lens(answer):
     rng = np.random.default_rng(14)

@@ -1,6 +1,6 @@
 """Checks of lesson 03: the first principal component. Every expectation is planted in the data or summed by hand."""
 
-from types import FunctionType
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def _cloud(n: int = 60, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     difficulty=1,
     minutes=5,
     expects="a function of before [n, d], after [n, d] and directions [r, d] that returns v [r]",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def variation(answer):
     before, _ = _cloud()
@@ -31,8 +31,7 @@ def variation(answer):
     noise = rng.normal(size=(60, 3))
     noise -= noise.mean(axis=0)  # single texts differ, their mean does not
     after = before + (moved + noise) @ directions
-    result = answer(before.copy(), after.copy(), directions.copy())
-    result = np.asarray(result)
+    result = as_array(answer(before.copy(), after.copy(), directions.copy()))
     if result.shape == (60, 3):
         return "this is how far each text moved; v_j is the mean over the texts, three numbers here"
     result = as_array(result, shape=(3,))
@@ -56,7 +55,7 @@ def variation(answer):
     minutes=10,
     expects="a function of embeddings [n, d] that returns u_1 [d]: uncentred, of length 1, with a positive mean "
     "coefficient",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def first_direction(answer):
     results = []
@@ -90,7 +89,7 @@ def first_direction(answer):
     difficulty=2,
     minutes=10,
     expects="a function of h [d], u [d], row_a [d] and row_b [d] that returns the λ at which the two tokens are equal",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def crossing(answer):
     rng = np.random.default_rng(3)
@@ -113,7 +112,7 @@ def crossing(answer):
     difficulty=3,
     minutes=15,
     expects="a function of before [n, d] and after [n, d] that returns v_1² / Σ_j v_j² with both sides at unit length",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def fair_share(answer):
     before, _ = _cloud(n=80, seed=4)

@@ -1,7 +1,7 @@
 """Checks of lesson 05: similarity and relatedness. Expectations are counted by hand or solved in another way."""
 
+from collections.abc import Callable
 from itertools import product
-from types import FunctionType
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from course_utils.teaching.exercises import AnswerError, as_array, as_number, ex
     difficulty=1,
     minutes=5,
     expects="a function of cosines and scores of a similarity set and of a relatedness set that returns one number",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def preference(answer):
     # Ranks: the first set agrees but for one swap of neighbours, the second is turned round in the middle.
@@ -39,7 +39,7 @@ def preference(answer):
     difficulty=2,
     minutes=10,
     expects="a function of values [n] and reference [m] that returns the chance that a value is larger, ties half",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def chance_above(answer):
     rng = np.random.default_rng(7)
@@ -69,7 +69,7 @@ def chance_above(answer):
     difficulty=2,
     minutes=15,
     expects="a function of a [d], b [d] and E [V, d] that returns c [V]: logit of a times what the token gives to b",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def token_parts(answer):
     a, b, matrix = _texts_and_tokens()
@@ -99,7 +99,7 @@ def token_parts(answer):
     difficulty=3,
     minutes=20,
     expects="a function of a [d], b [d], E [V, d] and keep (bool [V]) that returns c [V]: zero outside keep, sum exact",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def only_these(answer):
     a, b, matrix = _texts_and_tokens()
@@ -126,7 +126,7 @@ def only_these(answer):
     difficulty=2,
     minutes=10,
     expects="a function of duplicates [n], others [m] and keep that returns which share of others pass the threshold",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def false_merges(answer):
     duplicates = np.array([0.90, 0.70, 0.95, 0.80, 0.60])

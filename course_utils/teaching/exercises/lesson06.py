@@ -1,6 +1,6 @@
 """Checks of lesson 06: instructions and aspects. Every expectation is counted by hand or planted in the data."""
 
-from types import FunctionType
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from course_utils.texts import aspects
     difficulty=1,
     minutes=5,
     expects="a function of ranked [n, k] and a set of token ids that returns a share for each of the n texts",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def lexicon_share(answer):
     ranked = np.array([[7, 3, 9, 1], [2, 3, 4, 6], [1, 1, 8, 0]])  # token 1 twice in the last text
@@ -41,7 +41,7 @@ def lexicon_share(answer):
     minutes=10,
     expects="a function of a dictionary (what was asked -> V-measure of one aspect) and the name of that aspect, which "
     "returns the gain of asking for it over the best of all other instructions, none included",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def specific_gain(answer):
     cases = [
@@ -75,7 +75,7 @@ def specific_gain(answer):
     difficulty=2,
     minutes=10,
     expects="a function of before [n, d] and after [n, d] that returns |mean movement|² / mean |movement|²",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def common_share(answer):
     rng = np.random.default_rng(6)

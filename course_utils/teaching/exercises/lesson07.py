@@ -1,5 +1,7 @@
 """Exercises of lesson 07: the loss, its false negatives, its temperature, and one changed ingredient."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from course_utils.teaching.exercises import as_array, as_number, exercise, missing, right
@@ -11,6 +13,7 @@ from course_utils.teaching.exercises import as_array, as_number, exercise, missi
     difficulty=2,
     minutes=8,
     expects="a function (anchors [n, d], positives [n, d], negatives [m, d], temperature) that returns the loss",
+    accepts=Callable,
 )
 def hard_negatives(answer):
     import torch
@@ -60,6 +63,7 @@ def _what_went_wrong(said: float, a, p, n, temperature: float) -> str:
     difficulty=2,
     minutes=8,
     expects="a function (anchors, positives) on two lists of n texts that returns an array of n x n booleans",
+    accepts=Callable,
 )
 def false_negatives(answer):
     anchors = ["a dog runs", "a dog runs", "it rains", "she reads", "he reads", "it snows"]
@@ -93,12 +97,13 @@ def false_negatives(answer):
     difficulty=2,
     minutes=8,
     expects="a function (cosines [m], temperature) that returns each negative's share of the push, [m]",
+    accepts=Callable,
 )
 def push(answer):
     cosines = np.array([0.1, 0.9, 0.7, -0.2])
     for temperature in (1.0, 0.05, 0.001):
         said = answer(cosines.copy(), temperature)
-        if not np.isfinite(np.asarray(said, dtype=np.float64)).all():
+        if np.shape(said) == (4,) and not np.isfinite(np.asarray(said, dtype=np.float64)).all():
             return f"at temperature {temperature} there are numbers too large to hold: subtract the largest score first"
         said = as_array(said, shape=(4,))
         if abs(said.sum() - 1) > 1e-6:

@@ -1,6 +1,6 @@
 """Checks of lesson 08: beyond English. Expectations come from the data's making or from another way to compute them."""
 
-from types import FunctionType
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from course_utils.teaching.exercises import as_array, exercise, right
     difficulty=1,
     minutes=5,
     expects="a function of bytes that returns how many characters begin in them",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def beginnings(answer):
     text = "a我é𓀀 病!"
@@ -40,7 +40,7 @@ def beginnings(answer):
     difficulty=2,
     minutes=10,
     expects="a function of found [n, n] that returns two numbers: the share of hits, and the share expected by chance",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def above_chance(answer):
     rng = np.random.default_rng(8)
@@ -72,7 +72,7 @@ def above_chance(answer):
     minutes=10,
     expects="a function of queries [n, d] and candidates [n, d] that returns n times whether the nearest candidate "
     "of query i, by cosine, is candidate i",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def found_translation(answer):
     queries, candidates, expected, by_product, backwards = _translations()
@@ -115,7 +115,7 @@ def _translations() -> tuple[np.ndarray, ...]:
     minutes=15,
     expects="a function of embeddings [n, d] and first_half [n] (true or false) that returns a direction for every "
     "sentence, [n, d]: the first component of the half it is not in",
-    accepts=FunctionType,
+    accepts=Callable,
 )
 def crossed(answer):
     rng = np.random.default_rng(4)

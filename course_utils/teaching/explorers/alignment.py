@@ -6,6 +6,7 @@ import ipywidgets as widgets
 
 from course_utils.teaching.explorers.page import answering, check_typed, live, text_box
 from course_utils.teaching.explorers.tokens import TokenView
+from course_utils.teaching.explorers.widget import Explorer
 from course_utils.teaching.figures.tokens import chips, legend, named_rows
 
 
@@ -30,13 +31,13 @@ def comparison(views: Mapping[str, TokenView], text: str, left: str, right: str,
     return f"<table>{rows}</table><p>{_says(*(listed for _, listed in found), k)}</p>{legend()}"
 
 
-def comparison_explorer(views: Mapping[str, TokenView], text: str, left: str, right: str) -> widgets.VBox:
+def comparison_explorer(views: Mapping[str, TokenView], text: str, left: str, right: str) -> Explorer:
     """A sentence to type and two embedders to choose; shows :func:`comparison`."""
     sentence = text_box(text)
     first = widgets.Dropdown(options=list(views), value=left, description="First")
     second = widgets.Dropdown(options=list(views), value=right, description="Second")
     result = live(lambda *values: comparison(views, *values), sentence, first, second)
-    return widgets.VBox([sentence, widgets.HBox([first, second]), result])
+    return Explorer([sentence, widgets.HBox([first, second]), result])
 
 
 def _says(left: tuple[list[str], list[str]], right: tuple[list[str], list[str]], k: int) -> str:

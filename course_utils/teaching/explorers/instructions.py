@@ -7,7 +7,7 @@ import ipywidgets as widgets
 
 from course_utils.models.embedder import Embedder
 from course_utils.teaching.explorers.page import View, answering, check_typed, live, text_box
-from course_utils.teaching.explorers.tokens import described
+from course_utils.teaching.explorers.widget import Explorer
 from course_utils.teaching.figures.tokens import chips, legend, named_rows
 
 #: An instruction that asks for nothing: what stays the same under it was not brought by the meaning of another one.
@@ -32,13 +32,18 @@ class InstructionView(View):
         return self.template.format(words.strip()) if words and words.strip() else None
 
     def prompt(self, text: str, words: str | None) -> str:
-        """The whole string that the embedder reads."""
-        return self.embedder.spec.prompt.wrap(text.strip(), self.instruction(words))[0]
+        """The whole string that the embedder reads; of a text that is cut, the part that is left."""
+        asked, tokenizer = self.instruction(words), self.embedder.tokenizer
+        whole = self.embedder.spec.prompt.wrap(text.strip(), asked)[0]
+        read = self.embedder.prepare([text], asked)[0].ids
+        if len(tokenizer(whole, verbose=False)["input_ids"]) <= len(read):
+            return whole
+        return tokenizer.decode(read, skip_special_tokens=True)
 
     def tokens(self, text: str, words: str | None, k: int = 10) -> tuple[list[str], list[str]]:
         """The k aligned tokens of a text under an instruction, and the kind of each with respect to the text."""
         h = self.embedding(text.strip(), self.instruction(words))
-        return described(self.embedder.tokenizer, text, self.aligned(h, k)[0])
+        return self.described(text, self.aligned(h, k)[0])
 
 
 @answering
@@ -56,9 +61,9 @@ def asked(view: InstructionView, text: str, words: str, k: int = 10) -> str:
     return f"<p>The embedder reads: <code>{prompt}</code></p><table>{rows}</table><p>{html.escape(says)}</p>{legend()}"
 
 
-def instruction_explorer(views: Mapping[str, InstructionView], text: str, words: str) -> widgets.VBox:
+def instruction_explorer(views: Mapping[str, InstructionView], text: str, words: str) -> Explorer:
     """A sentence and an instruction to type, and an embedder to choose; shows :func:`asked`."""
     sentence, question = text_box(text), text_box(words, "Ask for its", layout={})
     choice = widgets.Dropdown(options=list(views), description="Embedder", style={"description_width": "initial"})
     result = live(lambda text, words, name: asked(views[name], text, words), sentence, question, choice)
-    return widgets.VBox([sentence, widgets.HBox([question, choice]), result])
+    return Explorer([sentence, widgets.HBox([question, choice]), result])

@@ -9,6 +9,7 @@ from course_utils.measures.alignment import surface_tokens
 from course_utils.measures.spectrum import shift
 from course_utils.models.embedder import Embedder
 from course_utils.teaching.explorers.page import View, answering, check_typed, live, text_box
+from course_utils.teaching.explorers.widget import Explorer
 from course_utils.teaching.figures.multilingual import script_table
 from course_utils.teaching.figures.tokens import kinds
 from course_utils.texts import scripts
@@ -46,8 +47,8 @@ class ScriptView(View):
         return script_table({"before": self.tokens(text, k=k), after: self.tokens(text, self.amount, k)})
 
 
-def script_explorer(views: Mapping[str, ScriptView], text: str) -> widgets.VBox:
+def script_explorer(views: Mapping[str, ScriptView], text: str) -> Explorer:
     """A text to type and an embedder to choose; shows :meth:`ScriptView.html`."""
     sentence = text_box(text, "Your text", placeholder="any language")
     choice = widgets.Dropdown(options=list(views), description="Embedder", layout={"width": "60%"})
-    return widgets.VBox([sentence, choice, live(lambda text, name: views[name].html(text), sentence, choice)])
+    return Explorer([sentence, choice, live(lambda text, name: views[name].html(text), sentence, choice)])

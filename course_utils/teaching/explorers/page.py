@@ -4,23 +4,26 @@ A page is a function that returns HTML. Whatever is typed, it answers there: wit
 read, with the reason where a text is refused, and with every note that encoding gave, as often as the text is shown.
 """
 
-import base64
 import functools
 import html
-import io
 import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
 import ipywidgets as widgets
 import numpy as np
-from matplotlib.figure import Figure
 
 from course_utils import gates
-from course_utils.measures.alignment import special_ids, top_tokens
+from course_utils.measures.alignment import readable, special_ids, surface_tokens, top_tokens
 from course_utils.models.embedder import Embedder
+from course_utils.teaching.explorers.widget import LivePage
+from course_utils.teaching.figures.tokens import kinds
+from course_utils.texts import scripts
 
 T = TypeVar("T")
+
+#: Typed texts whose results are remembered.
+MEMORY = 64
 
 # --- What is typed --------------------------------------------------------------------------------
 
@@ -56,14 +59,14 @@ def answering(page: Callable[..., str]) -> Callable[..., str]:
     return wrapped
 
 
-def remembered(encode: Callable[..., T]) -> Callable[..., T]:
-    """The same function of typed texts with a memory for 64 of them; its warnings come again with what is remembered.
+def remembered(encode: Callable[..., T], size: int = MEMORY) -> Callable[..., T]:
+    """The same function of typed texts with a memory for so many; its warnings come again with what is remembered.
 
     Raises:
         Unreadable: where ``encode`` raises ``ValueError``.
     """
 
-    @functools.lru_cache(maxsize=64)
+    @functools.lru_cache(maxsize=size)
     def kept(*typed) -> tuple[T, list[str]]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -94,10 +97,34 @@ class View:
         self.embedder = embedder
         self.special = special_ids(embedder.tokenizer, len(embedder.unembedding))
         self.embedding = remembered(lambda text, instruction=None: embedder.encode([text], instruction))
+        self._own = functools.lru_cache(maxsize=MEMORY)(lambda text: own_tokens(embedder.tokenizer, text))
 
     def aligned(self, embeddings: np.ndarray, k: int) -> np.ndarray:
         """Ids of the k aligned tokens of embeddings ``[n, d]``, best first, ``[n, k]``."""
         return top_tokens(embeddings, self.embedder.unembedding, k, self.special)[0]
+
+    def described(self, text: str, ids: np.ndarray) -> tuple[list[str], list[str]]:
+        """Token ids as people can read them, and the kind of each with respect to the text."""
+        tokens = spelled(self.embedder.tokenizer, ids)
+        return tokens, kinds(tokens, self._own(text))
+
+
+def spelled(tokenizer, ids: np.ndarray) -> list[str]:
+    """Tokens as people can read them; bytes that are no whole character in hexadecimal, ``‹E6 88 ··›``."""
+    ids = np.asarray(ids)
+    tokens = readable(tokenizer, ids)
+    doubtful = [n for n, token in enumerate(tokens) if token.startswith("<") and token.endswith(">")]
+    for n, raw in zip(doubtful, scripts.token_bytes(tokenizer, ids[doubtful]), strict=True):
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            tokens[n] = scripts.spell(raw)
+    return tokens
+
+
+def own_tokens(tokenizer, text: str) -> list[str]:
+    """The tokens of a text, written like :func:`spelled`."""
+    return spelled(tokenizer, surface_tokens(tokenizer, [text])[0])
 
 
 # --- What is shown --------------------------------------------------------------------------------
@@ -109,22 +136,9 @@ def text_box(text: str, description: str = "Your sentence", **changes) -> widget
     return widgets.Text(value=text, description=description, continuous_update=False, **(look | changes))
 
 
-def live(page: Callable[..., str], *controls: widgets.Widget) -> widgets.HTML:
-    """What ``page`` returns for the values of the controls, in their order; made again whenever one changes."""
-    result = widgets.HTML()
+def live(page: Callable[..., str], *controls: widgets.Widget) -> LivePage:
+    """What ``page`` returns for the values of the controls, in their order; made again whenever one changes.
 
-    def update(_=None) -> None:
-        result.value = page(*(control.value for control in controls))
-
-    for control in controls:
-        control.observe(update, names="value")
-    update()
-    return result
-
-
-def image(figure: Figure, alt: str) -> str:
-    """A figure as an image with a text that says what it shows; HTML."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(alt, quote=True)}" style="max-width:100%" src="data:image/png;base64,{data}">'
+    Its ``value`` is the page. Put it last into an :class:`course_utils.teaching.explorers.widget.Explorer`.
+    """
+    return LivePage(page, controls)

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from course_utils.measures.lexical import BM25, stems
 from course_utils.search.costs import best
 from course_utils.search.sparse import explain, inverted_index, scores
 from course_utils.teaching.explorers.page import answering, check_typed, live, remembered, text_box
+from course_utils.teaching.explorers.widget import Explorer
 
 #: Words of a document that are shown at once; the rest opens on request.
 SNIPPET_WORDS = 40
@@ -21,6 +23,9 @@ SNIPPET_WORDS = 40
 SHOWN_MATCHES = 8
 #: Shorter pieces of words mark only words that are equal to them.
 _PIECE = 3
+
+# Answers that are remembered: each can hold a number for every document.
+_QUERIES = 32
 
 # Letters and ground are set together: readable on a light and on a dark page.
 _MARK = '<mark style="background:#9ecae9;color:#111;font-weight:bold">'
@@ -43,8 +48,7 @@ class Method(NamedTuple):
 
 def dense_method(embeddings: np.ndarray, encode: Callable[[str], np.ndarray]) -> Method:
     """Cosine of the query's embedding ``encode(query) [d]`` with ``embeddings [n_docs, d]``."""
-    encode = remembered(encode)
-    return Method(lambda query: cosine_matrix(np.reshape(encode(query), (1, -1)), embeddings)[0])
+    return Method(_kept(lambda query: cosine_matrix(np.reshape(encode(query), (1, -1)), embeddings)[0]))
 
 
 def sparse_method(documents: csr_array, encode: Callable[[str], csr_array], names: Sequence[str]) -> Method:
@@ -53,28 +57,38 @@ def sparse_method(documents: csr_array, encode: Callable[[str], csr_array], name
     Args:
         names: per column the token as people read it, from :func:`course_utils.measures.alignment.readable`.
     """
-    index, encode = inverted_index(documents), remembered(encode)
+    index, encode = inverted_index(documents), _kept(encode)
 
+    @_kept
     def matches(query: str, number: int) -> list[tuple[str, float]]:
         found = explain(encode(query), csr_array(documents[[number]]), names)
         return [(match.token, float(match.product)) for match in found]
 
-    return Method(lambda query: scores(encode(query), index=index)[0], matches, begins_with)
+    return Method(_kept(lambda query: scores(encode(query), index=index)[0]), matches, begins_with)
 
 
 def bm25_method(bm25: BM25) -> Method:
     """BM25 over words; marked are words with the stem of a word of the query."""
 
+    @_kept
+    def parts(query: str) -> tuple[list[str], np.ndarray]:
+        """The different words of a query that are in any document, and the part of each, ``[n_words, n_docs]``."""
+        counts = Counter(query.split())
+        found = bm25.scores(list(counts)) * np.array(list(counts.values()), dtype=np.float32)[:, None]
+        known = found.any(axis=1)
+        return [word for word, one in zip(counts, known, strict=True) if one], found[known]
+
     def matches(query: str, number: int) -> list[tuple[str, float]]:
-        words = query.split()
-        parts = bm25.scores(words)[:, number]
-        total: dict[str, float] = {}
-        for word, part in zip(words, parts.tolist(), strict=True):
-            if part > 0:
-                total[word] = total.get(word, 0.0) + part
+        words, found = parts(query)
+        total = {word: part for word, part in zip(words, found[:, number].tolist(), strict=True) if part > 0}
         return sorted(total.items(), key=lambda item: (-item[1], item[0]))
 
-    return Method(lambda query: bm25.scores([query])[0], matches, same_stem)
+    return Method(_kept(lambda query: bm25.scores([query])[0]), matches, same_stem)
+
+
+def _kept(made: Callable) -> Callable:
+    """The same function of a query, with a memory: a page asks for one query many times."""
+    return remembered(made, size=_QUERIES)
 
 
 def begins_with(words: Sequence[str], tokens: Sequence[str]) -> list[bool]:
@@ -127,14 +141,14 @@ def search_page(texts: Sequence[str], ids: Sequence[str], methods: Mapping[str, 
 
 def search_explorer(
     texts: Sequence[str], ids: Sequence[str], methods: Mapping[str, Method], query: str, k: int = 5
-) -> widgets.VBox:
+) -> Explorer:
     """A query to type and a number of documents to choose; shows :func:`search_page`."""
     asked = text_box(query, "Your query")
     number = widgets.IntSlider(
         value=k, min=1, max=max(10, k), description="Documents", continuous_update=False, layout={"width": "60%"}
     )
     result = live(lambda query, k: search_page(texts, ids, methods, query, k), asked, number)
-    return widgets.VBox([asked, number, result])
+    return Explorer([asked, number, result])
 
 
 def _item(text: str, key: str, number: int, score: float, method: Method, query: str, others: Mapping) -> str:

@@ -11,7 +11,7 @@ from course_utils.measures.contributions import TokenFrame, share_of
 from course_utils.measures.evaluation import cosine
 from course_utils.models.embedder import Embedder
 from course_utils.teaching.explorers.page import View, answering, check_typed, live, text_box
-from course_utils.teaching.explorers.tokens import described
+from course_utils.teaching.explorers.widget import Explorer
 from course_utils.teaching.figures.tokens import chips, legend, named_rows
 
 
@@ -82,7 +82,7 @@ def pair_html(views: Mapping[str, PairView], left: str, right: str, names: Seque
     return "".join(_block(name, views[name], left, right, k) for name in names) + legend()
 
 
-def pair_explorer(views: Mapping[str, PairView], left: str, right: str, names: Sequence[str]) -> widgets.VBox:
+def pair_explorer(views: Mapping[str, PairView], left: str, right: str, names: Sequence[str]) -> Explorer:
     """Two sentences to type and two embedders to choose; shows :func:`pair_html`."""
     texts = [text_box(left, "Sentence 1"), text_box(right, "Sentence 2")]
     chosen = [
@@ -90,18 +90,18 @@ def pair_explorer(views: Mapping[str, PairView], left: str, right: str, names: S
         for name, word in zip(names, ("First", "Second"), strict=True)
     ]
     result = live(lambda left, right, *names: pair_html(views, left, right, names), *texts, *chosen)
-    return widgets.VBox([*texts, widgets.HBox(chosen), result])
+    return Explorer([*texts, widgets.HBox(chosen), result])
 
 
 def _block(name: str, view: PairView, left: str, right: str, k: int) -> str:
     found = view.read(left, right, k)
     places = "; ".join(f"above {share:.0%} of the {kind} pairs" for kind, share in view.places(found.cosine).items())
-    tokenizer, both = view.embedder.tokenizer, f"{left} {right}"
+    both = f"{left} {right}"
     rows = {
-        "Aligned tokens, sentence 1": chips(*described(tokenizer, left, found.aligned[0])),
-        "Aligned tokens, sentence 2": chips(*described(tokenizer, right, found.aligned[1])),
-        "Bring them together": _parts(tokenizer, both, *found.together),
-        "Hold them apart": _parts(tokenizer, both, *found.apart),
+        "Aligned tokens, sentence 1": chips(*view.described(left, found.aligned[0])),
+        "Aligned tokens, sentence 2": chips(*view.described(right, found.aligned[1])),
+        "Bring them together": _parts(view, both, *found.together),
+        "Hold them apart": _parts(view, both, *found.apart),
     }
     return (
         f"<p><b>{html.escape(name)}</b>: cosine {found.cosine:.2f}{': ' + places if places else ''}. "
@@ -110,7 +110,7 @@ def _block(name: str, view: PairView, left: str, right: str, k: int) -> str:
     )
 
 
-def _parts(tokenizer, text: str, ids: np.ndarray, parts: np.ndarray) -> str:
-    tokens, kinds = described(tokenizer, text, ids)
+def _parts(view: PairView, text: str, ids: np.ndarray, parts: np.ndarray) -> str:
+    tokens, kinds = view.described(text, ids)
     tokens = [token.replace("\r", "\\r") for token in tokens]  # a bare carriage return would vanish on the page
-    return chips([f"{token} {1e5 * part:.0f}" for token, part in zip(tokens, parts, strict=True)], kinds)
+    return chips(tokens, kinds, notes=[f"{1e5 * part:.0f}" for part in parts])

@@ -4,11 +4,11 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
 
-from course_utils.measures.alignment import readable
 from course_utils.measures.spectrum import shift, split_logits
 from course_utils.models.embedder import Embedder
-from course_utils.teaching.explorers.page import View, answering, check_typed, image, live, text_box
-from course_utils.teaching.explorers.tokens import described
+from course_utils.teaching.explorers.page import View, answering, check_typed, live, spelled, text_box
+from course_utils.teaching.explorers.widget import Explorer
+from course_utils.teaching.figures.picture import image
 from course_utils.teaching.figures.spectrum import contributions
 from course_utils.teaching.figures.tokens import token_table
 
@@ -39,7 +39,7 @@ class SpectrumView(View):
             f"{self.trained.spec.name}, trained": self._after(text),
         }
         ids = self.aligned(np.vstack(list(rows.values())), k)
-        shown, kinds = zip(*(described(self.origin.tokenizer, text, row) for row in ids), strict=True)
+        shown, kinds = zip(*(self.described(text, row) for row in ids), strict=True)
         return token_table(list(rows), shown, kinds)
 
     def contribution_figure(self, text: str, k: int = 10) -> Figure:
@@ -53,7 +53,7 @@ class SpectrumView(View):
             parts = split_logits(h[0], self.direction, self._unembedding)
             along, rest = (part - part.mean() for part in parts)
             ids = self.aligned(h, k)[0]
-            tokens = readable(self.origin.tokenizer, ids)
+            tokens = spelled(self.origin.tokenizer, ids)
             panels[name] = (tokens, along[ids], rest[ids])
             gains.append(along[ids].sum() / (along + rest)[ids].sum())
         title = (
@@ -66,20 +66,19 @@ class SpectrumView(View):
     def contribution_html(self, text: str, k: int = 10) -> str:
         """:meth:`contribution_figure` as an image with a text that says what it shows; HTML."""
         check_typed(text)
-        figure = self.contribution_figure(text, k)
-        return image(figure, figure.get_suptitle().replace("\n", " "))
+        return image(self.contribution_figure(text, k))
 
 
-def shift_explorer(view: SpectrumView, text: str, amount: float, lowest: float, highest: float) -> widgets.VBox:
+def shift_explorer(view: SpectrumView, text: str, amount: float, lowest: float, highest: float) -> Explorer:
     """A sentence to type and λ to drag between ``lowest`` and ``highest``; shows :meth:`SpectrumView.aligned_html`."""
     sentence = text_box(text)
     slider = widgets.FloatSlider(
         value=amount, min=lowest, max=highest, step=0.5, description="λ", readout_format=".1f", layout={"width": "60%"}
     )
-    return widgets.VBox([sentence, slider, live(view.aligned_html, sentence, slider)])
+    return Explorer([sentence, slider, live(view.aligned_html, sentence, slider)])
 
 
-def contribution_explorer(view: SpectrumView, text: str) -> widgets.VBox:
+def contribution_explorer(view: SpectrumView, text: str) -> Explorer:
     """A sentence to type; shows :meth:`SpectrumView.contribution_html`."""
     sentence = text_box(text)
-    return widgets.VBox([sentence, live(view.contribution_html, sentence)])
+    return Explorer([sentence, live(view.contribution_html, sentence)])

@@ -6,12 +6,25 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from course_utils.measures.alignment import readable, special_ids, surface_tokens, top_tokens
+from course_utils.measures.alignment import special_ids, top_tokens
 from course_utils.measures.spectrum import shift
 from course_utils.models.embedder import Backbone, Embedder
 from course_utils.models.prompts import NO_PROMPT, Prompt
-from course_utils.teaching.explorers.page import View, answering, check_typed, live, text_box
+from course_utils.teaching.explorers.page import (
+    View,
+    answering,
+    check_typed,
+    live,
+    own_tokens,
+    remembered,
+    spelled,
+    text_box,
+)
+from course_utils.teaching.explorers.widget import Explorer
 from course_utils.teaching.figures.tokens import chips, kinds, legend
+
+#: What the slider of :func:`token_explorer` is called.
+SHARE = "Share of the mean coefficient taken away"
 
 
 class TokenView(View):
@@ -31,7 +44,7 @@ class TokenView(View):
         h = self.embedding(text)
         if share and self.direction is not None:
             h = shift(h, self.direction, -share * self.mean_coefficient)
-        return described(self.embedder.tokenizer, text, self.aligned(h, k)[0])
+        return self.described(text, self.aligned(h, k)[0])
 
     @answering
     def html(self, text: str, share: float = 0.0, k: int = 10) -> str:
@@ -46,18 +59,19 @@ class TokenView(View):
         return f"{self.embedder.spec.name}: λ = {amount:.1f}, that is {share:.2f} of the mean coefficient taken away"
 
 
-def token_explorer(views: Mapping[str, TokenView], text: str, share: float = 0.0) -> widgets.VBox:
-    """A sentence to type, λ to drag and, where there are several, an embedder to choose.
+def token_explorer(views: Mapping[str, TokenView], text: str, share: float = 0.0) -> Explorer:
+    """A sentence to type, a share to drag and, where there are several, an embedder to choose.
 
     Args:
         views: one or more, by the name that the reader chooses from; the first is shown first.
         text: the sentence to start with.
-        share: where λ starts, as a share of the mean coefficient, 0 to 1.5.
+        share: where the slider starts, as a share of the mean coefficient, 0 to 1.5.
     """
     sentence = text_box(text)
     strength = widgets.FloatSlider(
-        value=share, min=0, max=1.5, step=0.05, description="λ", readout_format=".2f", layout={"width": "60%"}
-    )
+        value=share, min=0, max=1.5, step=0.05, description=SHARE, readout_format=".2f",
+        layout={"width": "95%"}, style={"description_width": "initial"},
+    )  # fmt: skip
     choice = widgets.Dropdown(options=list(views), description="Embedder")
 
     def page(text: str, share: float, name: str) -> str:
@@ -65,7 +79,7 @@ def token_explorer(views: Mapping[str, TokenView], text: str, share: float = 0.0
         return views[name].html(text, share)
 
     result = live(page, sentence, strength, choice)
-    return widgets.VBox([sentence, strength, *([choice] if len(views) > 1 else []), result])
+    return Explorer([sentence, strength, *([choice] if len(views) > 1 else []), result])
 
 
 def layer_states(backbone: Backbone, text: str, prompt: Prompt = NO_PROMPT) -> np.ndarray:
@@ -85,7 +99,10 @@ def layer_states(backbone: Backbone, text: str, prompt: Prompt = NO_PROMPT) -> n
 def layer_html(backbone: Backbone, text: str, layer: int, prompt: Prompt = NO_PROMPT, k: int = 10) -> str:
     """What the last token's state decodes to after ``layer`` layers, as chips with a legend; HTML."""
     check_typed(text)
-    states = layer_states(backbone, text, prompt)
+    return _layer_page(backbone, text, layer_states(backbone, text, prompt), layer, k)
+
+
+def _layer_page(backbone: Backbone, text: str, states: np.ndarray, layer: int, k: int = 10) -> str:
     if not 0 <= layer < len(states):
         raise ValueError(f"layer must lie between 0 and {len(states) - 1}; got {layer}")
     weight = backbone.unembedding
@@ -94,7 +111,7 @@ def layer_html(backbone: Backbone, text: str, layer: int, prompt: Prompt = NO_PR
     return f"<p>after layer {layer} of {len(states) - 1}</p>{shown}{legend()}"
 
 
-def layer_explorer(backbone: Backbone, text: str, prompts: Mapping[str, Prompt]) -> widgets.VBox:
+def layer_explorer(backbone: Backbone, text: str, prompts: Mapping[str, Prompt]) -> Explorer:
     """A sentence to type, a layer to drag and a prompt to choose; shows :func:`layer_html`."""
     last = backbone.causal.config.num_hidden_layers
     controls = (
@@ -102,11 +119,17 @@ def layer_explorer(backbone: Backbone, text: str, prompts: Mapping[str, Prompt])
         widgets.IntSlider(value=last, min=0, max=last, description="Layer", layout={"width": "60%"}),
         widgets.Dropdown(options=list(prompts), description="Prompt"),
     )
-    page = live(lambda text, layer, prompt: layer_html(backbone, text, layer, prompts[prompt]), *controls)
-    return widgets.VBox([*controls, page])
+    states = remembered(lambda text, name: layer_states(backbone, text, prompts[name]))
+
+    @answering
+    def page(text: str, layer: int, name: str) -> str:
+        check_typed(text)
+        return _layer_page(backbone, text, states(text, name), layer)
+
+    return Explorer([*controls, live(page, *controls)])
 
 
 def described(tokenizer, text: str, ids: np.ndarray) -> tuple[list[str], list[str]]:
     """Token ids as readable strings, and the kind of each with respect to the text."""
-    tokens = readable(tokenizer, ids)
-    return tokens, kinds(tokens, readable(tokenizer, surface_tokens(tokenizer, [text])[0]))
+    tokens = spelled(tokenizer, ids)
+    return tokens, kinds(tokens, own_tokens(tokenizer, text))

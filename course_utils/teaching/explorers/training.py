@@ -3,11 +3,14 @@
 Both show :func:`training_page`, which is plain HTML and can be shown without them.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import ipywidgets as widgets
 
-from course_utils.teaching.explorers.page import image, live
+from course_utils.teaching.explorers.page import live
+from course_utils.teaching.explorers.widget import Explorer
+from course_utils.teaching.figures.picture import image
 from course_utils.teaching.figures.tokens import kinds, token_table
 from course_utils.teaching.figures.training import training_curves
 
@@ -33,7 +36,7 @@ def training_page(
     status = (
         f"step {row['step']} of {total}: {loss}, v_1 = {row['v_1']:.2f}, largest other |v_j| = {row['max_other_v']:.2f}"
     )
-    curves = image(training_curves(losses, rows, status, total), status)
+    curves = image(training_curves(losses, rows, status, total))
     done = [step for step in tokens if step <= row["step"]]
     table = token_table(
         [f"step {step}" for step in done],
@@ -61,7 +64,7 @@ def replay(
     rows: Sequence[Mapping],
     tokens: Mapping[int, Sequence[str]],
     surface: Sequence[str],
-) -> widgets.VBox:
+) -> Explorer:
     """A slider over the steps at which the probe looked, above the page of that step."""
     slider = widgets.SelectionSlider(
         options=[(str(row["step"]), n) for n, row in enumerate(rows, 1)],
@@ -70,8 +73,9 @@ def replay(
         continuous_update=False,
     )
 
+    @functools.cache
     def page(number: int) -> str:
         seen = rows[:number]
         return training_page(losses[: seen[-1]["step"]], seen, tokens, surface, rows[-1]["step"])
 
-    return widgets.VBox([slider, live(page, slider)])
+    return Explorer([slider, live(page, slider)])

@@ -21,6 +21,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from course_utils.teaching.figures import picture
+
 #: Ten colours that stay apart for colour-blind readers; use them in this order.
 PALETTE = tuple(sns.color_palette("colorblind").as_hex())
 
@@ -74,7 +76,10 @@ def styled(plot: Callable[..., Figure]) -> Callable[..., Figure]:
         try:
             with plt.rc_context(STYLE):
                 figure = plot(*args, **kwargs)
-                figure.canvas.draw()  # some settings are only looked up in drawing
+                figure.draw_without_rendering()  # some settings are only looked up in drawing
+                figure._ipython_display_ = functools.partial(
+                    picture.show, figure
+                )  # an image with words, not a bare PNG
         finally:
             for number in set(plt.get_fignums()) - before:  # also what a refused call has begun to draw
                 plt.close(number)

@@ -9,9 +9,11 @@ A token is of one of three kinds:
 
 The marks are HTML tags and font weights besides colours, so nothing is lost to a
 colour-blind reader or on a page that drops styles. Tokens are strings in the
-form of :func:`course_utils.measures.alignment.readable`: ``_`` stands for a leading space.
+form of :func:`course_utils.measures.alignment.readable`: ``_`` stands for a leading space. On a page it is
+written ``␣``, outside the underline, which would hide it.
 """
 
+import functools
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -31,6 +33,9 @@ KINDS = {"surface": "token of the text", "variant": "variant or same stem", "oth
 # Each chip sets letters and ground together: readable on a light and on a dark page.
 _GROUND = {"surface": "#9ecae9", "variant": "#fbe0a1", "other": "#e6e6e6"}
 _TAGS = {"surface": ("<b><u>", "</u></b>"), "variant": ("<u>", "</u>"), "other": ("", "")}
+_SPACE = '<small style="color:#333" title="a space before it">␣</small>'
+# How bytes begin and end that are no whole character, in the two ways in which they are written.
+_BYTES = (("<", "‹"), (">", "›"))
 _BAR = {"surface": PALETTE[0], "variant": PALETTE[1], "other": "#bbbbbb"}
 _HATCH = {"surface": "", "variant": "//", "other": ""}
 
@@ -46,10 +51,16 @@ def kinds(tokens: Sequence[str], surface: Sequence[str]) -> list[str]:
     return ["surface" if t in own else "variant" if stem(t) in stems else "other" for t in tokens]
 
 
+@functools.lru_cache(maxsize=2**16)
 def stem(token: str) -> str:
-    """What Porter's stemmer leaves of a token, lower-cased and without its leading space; ``""`` for white space."""
+    """What Porter's stemmer leaves of a token, lower-cased and without its leading space; ``""`` for white space.
+
+    Bytes that are no whole character, written in ``<>`` or ``‹›``, stay as they are.
+    """
     from gensim.parsing.porter import PorterStemmer
 
+    if token[:1] in _BYTES[0] and token[-1:] in _BYTES[1]:
+        return token  # letters that stand for bytes have no case: another one is another byte
     word = token.removeprefix("_").strip().casefold()
     if word in ("", "\\n", "\\t"):
         return ""
@@ -57,27 +68,36 @@ def stem(token: str) -> str:
     return cut if len(cut) > 2 else word
 
 
-def chips(tokens: Sequence[str], token_kinds: Sequence[str], scores: Sequence[float] | None = None) -> str:
+def chips(
+    tokens: Sequence[str],
+    token_kinds: Sequence[str],
+    scores: Sequence[float] | None = None,
+    notes: Sequence[str] | None = None,
+) -> str:
     """Tokens in a row as HTML chips, best first, inside an element of class ``aligned-tokens``.
 
     Args:
         tokens: as people read them.
         token_kinds: one of :data:`KINDS` for each.
         scores: logits; shown when the pointer rests on a chip.
+        notes: shown in the chips, after the tokens; for instance numbers.
 
     Raises:
         ValueError: lengths that differ, or an unknown kind.
     """
-    _same_length(tokens=tokens, token_kinds=token_kinds, scores=tokens if scores is None else scores)
     tips = [""] * len(tokens) if scores is None else [f' title="logit {s:.1f}"' for s in scores]
-    shown = "".join(_chip(t, kind, tip) for t, kind, tip in zip(tokens, token_kinds, tips, strict=True))
+    notes = [""] * len(tokens) if notes is None else notes
+    _same_length(tokens=tokens, token_kinds=token_kinds, scores=tips, notes=notes)
+    shown = "".join(_chip(*chip) for chip in zip(tokens, token_kinds, tips, notes, strict=True))
     return f'<div class="aligned-tokens" style="line-height:2">{shown}</div>'
 
 
 def legend() -> str:
-    """The three kinds of chips and what they mean, as HTML."""
-    shown = "".join(_chip(words, kind) for kind, words in KINDS.items())
-    return f'<div class="token-legend" style="line-height:2;font-size:85%">{shown}</div>'
+    """The three kinds of chips and what they mean, set apart from tokens: a sample of each beside its words; HTML."""
+    whole = '<div style="display:inline-block">'  # a sample and its words stay on one line
+    shown = " ".join(f"{whole}{_chip('abc', kind)}{words}</div>" for kind, words in KINDS.items())
+    look = "line-height:2;font-size:85%;margin-top:0.7em;border-top:1px solid #808080"
+    return f'<div class="token-legend" style="{look}"><i>How to read it:</i> {shown} · ␣ a space before the token</div>'
 
 
 def token_table(
@@ -229,12 +249,14 @@ def drawable(token: str) -> str:
     return "".join(known)
 
 
-def _chip(token: str, kind: str, tip: str = "") -> str:
+def _chip(token: str, kind: str, tip: str = "", note: str = "") -> str:
     before, after = _TAGS[_known(kind)]
     style = f"background:{_GROUND[kind]};color:#111;border-radius:4px;padding:1px 6px;margin:0 3px;white-space:pre"
     style += ";display:inline-block"  # a chip is not broken in two at the end of a line
-    # <bdi>: a token of a right-to-left script must not turn its neighbours round.
-    return f'<span style="{style}"{tip}>{before}<bdi>{html.escape(token)}</bdi>{after}</span> '
+    space, rest = (_SPACE, token[1:]) if token.startswith("_") else ("", token)
+    # <bdi>: a token of a right-to-left script must not turn its neighbours round, nor a number beside it.
+    shown = f"{space}{before}<bdi>{html.escape(rest)}</bdi>{after}{' ' + html.escape(note) if note else ''}"
+    return f'<span style="{style}"{tip}>{shown}</span> '
 
 
 def _known(kind: str) -> str:

@@ -1,11 +1,7 @@
-"""The first lesson as a reader meets it: JupyterLab in a real browser, a sentence typed, a slider moved.
-
-Screenshots are left in ``build/screenshots/`` to be looked at.
-"""
+"""JupyterLab in a real browser, as a reader meets it: the server, the page, and what is done on it."""
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -13,17 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
-from playwright.sync_api import expect, sync_playwright
 from repo import NOTEBOOKS, ROOT
 
-LESSON = "00_start_here.ipynb"
-SENTENCE = "Our train to Vienna was late because of the snow."
 ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
 SCREENSHOTS = ROOT / "build" / "screenshots"
 
@@ -40,8 +35,6 @@ BROWSER_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-pytestmark = pytest.mark.browser
 
 
 def chromium() -> str:
@@ -99,11 +92,10 @@ def _settings(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """Address of a JupyterLab that serves a copy of the course."""
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Address of a JupyterLab that serves a copy of the course, kept in an empty folder."""
     chromium()  # say what is missing before anything is started
-    folder = tmp_path_factory.mktemp("lab")
     (folder / "course").mkdir()
     course, port = _copy_of_the_course(folder / "course"), _free_port()
     log = (folder / "lab.log").open("w", encoding="utf-8")
@@ -148,117 +140,89 @@ def _stop(server: subprocess.Popen):
             server.wait(timeout=20)
 
 
-@pytest.fixture(scope="module")
-def lesson(lab):
-    """A browser page on which every cell of the first lesson has run; its foreign requests are in ``page.foreign``."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=BROWSER_FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.foreign = []
-        page.on("request", lambda request: page.foreign.append(request.url) if _is_foreign(request.url) else None)
-        page.goto(f"{lab}/lab/tree/notebooks/{LESSON}", wait_until="domcontentloaded", timeout=START_S * 1000)
-        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=START_S * 1000)
-        _run_all(page)
-        yield page
-        browser.close()
+def opened(browser, address: str, name: str):
+    """A page with one lesson open and its kernel ready; what the browser asked of others is in ``page.foreign``.
 
-
-def _is_foreign(url: str) -> bool:
-    return urlsplit(url).scheme in {"http", "https", "ws", "wss"} and urlsplit(url).hostname != "127.0.0.1"
-
-
-def _run_all(page):
+    Errors that the page reports are in ``page.complaints``.
+    """
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.foreign, page.complaints = [], []
+    page.on("request", lambda request: page.foreign.append(request.url) if _is_foreign(request.url) else None)
+    page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    # A workspace of its own: JupyterLab would open again what stood open before, kernels and all.
+    address = f"{address}/lab/workspaces/{name[:2]}-{time.monotonic_ns()}/tree/notebooks/{name}"
+    page.goto(address, wait_until="domcontentloaded", timeout=START_S * 1000)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=START_S * 1000)
     page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60_000)
     # Cells that are run before the kernel is connected are dropped, or start a second kernel.
     deadline = time.monotonic() + START_S
     while not page.evaluate(KERNEL_IS_READY):
         assert time.monotonic() < deadline, f"the notebook's kernel did not answer within {START_S} s"
         page.wait_for_timeout(250)
+    return page
+
+
+def closed(page) -> None:
+    """End the page's kernel, so that the next lesson has the memory, and close the page."""
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.close()
+
+
+def run(page, command: str, seconds: float = RUN_ALL_S) -> None:
+    """Run cells by one of JupyterLab's commands and wait until the last of them has ended.
+
+    Fails when a cell raises, or when the cells have not ended after ``seconds``.
+    """
     # Not awaited, for evaluate() knows no time limit. The command's promise ends with the last cell.
     page.evaluate(
-        """() => {
+        """command => {
             window.courseRun = null;
-            window.jupyterapp.commands.execute('notebook:run-all-cells')
+            window.jupyterapp.commands.execute(command)
                 .then(String, String).then(outcome => { window.courseRun = outcome; });
-        }"""
+        }""",
+        command,
     )
     try:
-        page.wait_for_function("() => window.courseRun !== null", timeout=RUN_ALL_S * 1000)
+        page.wait_for_function("() => window.courseRun !== null", timeout=seconds * 1000)
     except PlaywrightTimeoutError:
-        pytest.fail(f"the cells did not end within {RUN_ALL_S} s; prompts: {_prompts(page)}", pytrace=False)
+        pytest.fail(f"the cells did not end within {seconds} s; prompts: {prompts(page)}", pytrace=False)
     outcome, errors = page.evaluate("() => window.courseRun"), page.locator(ERROR).all_inner_texts()
-    assert outcome == "true" and not errors, f"run-all ended with {outcome}; prompts: {_prompts(page)}; {errors}"
+    assert outcome == "true" and not errors, f"{command} ended with {outcome}; prompts: {prompts(page)}; {errors}"
 
 
-def _prompts(page) -> str:
+def choose_cell(page, heading: str) -> int:
+    """Make the code cell below a heading the active one; its number."""
+    number = page.evaluate(
+        """heading => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            const source = cell => cell.model.sharedModel.getSource();
+            const at = notebook.widgets.findIndex(cell => source(cell).startsWith(heading));
+            if (at < 0) return at;
+            notebook.activeCellIndex = at + 1;
+            notebook.deselectAll();
+            return at + 1;
+        }""",
+        heading,
+    )
+    assert number > 0, f"no cell starts with {heading!r}"
+    return number
+
+
+def prompts(page) -> str:
+    """The numbers beside all code cells, in a row."""
     return " ".join(page.locator(".jp-CodeCell .jp-InputArea-prompt").all_inner_texts())
 
 
-def _tokens(page):
-    """The list of aligned tokens that the widget shows (not the one of a static cell)."""
-    return page.locator(".widget-html .aligned-tokens").first
-
-
-def _keep(page, name: str):
+def keep(page, shown, name: str) -> None:
+    """A screenshot with something in view, to be looked at."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    _tokens(page).scroll_into_view_if_needed()
+    shown.scroll_into_view_if_needed()
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def _changed(page, before: str) -> str:
-    expect(_tokens(page)).not_to_have_text(before, timeout=REACT_S * 1000)
-    return _tokens(page).inner_text()
-
-
-def test_every_cell_runs_in_the_browser_without_an_error(lesson):
-    counts = [int(found) for found in re.findall(r"\[(\d+)\]", _prompts(lesson))]
-    assert counts == list(range(1, len(counts) + 1)) and len(counts) == lesson.locator(".jp-CodeCell").count()
-    broken = lesson.get_by_text(re.compile("Error displaying widget|Click to show javascript error"))
-    assert broken.count() == 0
-
-
-def test_typing_a_sentence_and_moving_the_slider_change_the_tokens(lesson):
-    box = lesson.get_by_placeholder("Your sentence").or_(lesson.get_by_label("Your sentence")).first
-    expect(box).to_be_visible(timeout=REACT_S * 1000)
-    expect(_tokens(lesson)).not_to_be_empty(timeout=REACT_S * 1000)
-    start = _tokens(lesson).inner_text()
-    _keep(lesson, "1_before")
-
-    assert box.input_value() != SENTENCE, "the test must type another sentence than the lesson starts with"
-    box.fill(SENTENCE)
-    box.press("Enter")
-    box.press("Tab")
-    typed = _changed(lesson, start)
-    _keep(lesson, "2_after_typing")
-
-    slider = lesson.locator(".jupyter-widgets", has=lesson.locator(".widget-label", has_text=re.compile("λ|strength")))
-    handle = slider.locator(".noUi-handle").last
-    handle.scroll_into_view_if_needed()
-    handle.focus()
-    place = handle.get_attribute("aria-valuenow")
-    handle.press("End")
-    if handle.get_attribute("aria-valuenow") == place:  # it stood at the end already
-        handle.press("Home")
-    moved = _changed(lesson, typed)
-    _keep(lesson, "3_after_moving")
-
-    assert len({start, typed, moved}) == 3 and all(text.strip() for text in (start, typed, moved))
-
-
-def test_the_page_can_be_read_in_dark_mode(lesson):
-    theme = "JupyterLab Dark"
-    lesson.evaluate(
-        "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t}).then(() => null)", theme
-    )
-    lesson.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'", timeout=30_000)
-    # The tokens' own letters must stand out from whatever lies behind them (WCAG 2.1, contrast of large text: 3).
-    contrasts = _tokens(lesson).evaluate(CONTRASTS)
-    assert contrasts and min(contrasts) >= 3, contrasts
-    _keep(lesson, "4_dark")
-
-
-def test_the_browser_asked_nobody_but_this_computer(lesson):
-    assert lesson.foreign == []
+def _is_foreign(url: str) -> bool:
+    return urlsplit(url).scheme in {"http", "https", "ws", "wss"} and urlsplit(url).hostname != "127.0.0.1"
 
 
 #: Whether the notebook's kernel has answered a first question and waits for more.
@@ -271,28 +235,4 @@ KERNEL_IS_READY = """async () => {
         kernel.requestKernelInfo().then(reply => reply.content.status === 'ok'),
         new Promise(resolve => setTimeout(() => resolve(false), 5000)),
     ]);
-}"""
-
-#: Contrast of every piece of text below an element with the nearest background that is painted.
-CONTRASTS = """root => {
-    const channels = c => c.match(/[\\d.]+/g).map(Number);
-    const light = c => c.slice(0, 3).map(v => v / 255)
-        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const over = (top, below) => {
-        const a = top[3] ?? 1;
-        return [0, 1, 2].map(i => a * top[i] + (1 - a) * below[i]);
-    };
-    const behind = e => {
-        if (!e) return [255, 255, 255];
-        const own = channels(getComputedStyle(e).backgroundColor);
-        return (own[3] ?? 1) === 1 ? own.slice(0, 3) : over(own, behind(e.parentElement));
-    };
-    return [root, ...root.querySelectorAll('*')]
-        .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
-        .map(e => {
-            const ground = behind(e);
-            const [a, b] = [over(channels(getComputedStyle(e).color), ground), ground].map(light);
-            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        });
 }"""
