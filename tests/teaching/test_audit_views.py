@@ -66,7 +66,13 @@ def test_the_view_decodes_with_and_without_its_component(view):
 def test_the_page_has_a_row_for_each_setting_and_asks_where_nothing_is_typed(view):
     page = Page(view.html("I do not like apples."))
     text = " ".join(t for t, _ in page.text)
-    for said in ("as it is", "half of u_1 taken away", "all of u_1 taken away", "of the squared norm of the texts it was computed from", "tied"):
+    for said in (
+        "as it is",
+        "half of u_1 taken away",
+        "all of u_1 taken away",
+        "of the squared norm of the texts it was computed from",
+        "tied",
+    ):
         assert said in text
     assert "Type a sentence" in view.html("  ")
 

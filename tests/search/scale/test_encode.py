@@ -131,7 +131,8 @@ def test_workers_that_are_killed_lose_and_duplicate_nothing(place, expected, thr
 
     run(place, tmp_path, watch=kill)
     timers[0].join()
-    assert len(killed) == 5 and not psutil.pid_exists(killed[0])
+    # Nobody may have asked yet how a killed process ended: then its number is still there.
+    assert len(killed) == 5 and not gone([psutil.Process(pid) for pid in killed if psutil.pid_exists(pid)])
     assert sorted(seen) == list(range(22))
     check(tmp_path, expected)
 
@@ -166,10 +167,8 @@ def test_a_driver_that_is_killed_loses_nothing_and_leaves_no_process(place, expe
     command = [sys.executable, "-c", DRIVER, str(place / "beir"), str(place / "model"), str(tmp_path)]
     done, crew, in_the_middle = 0, set(), 0
     chance = random.Random(1)
-    for more in (
-        0,
-        *(chance.randint(1, 3) for _ in range(4)),
-    ):  # shards that it may make before it is killed; none: while it starts
+    # Shards that it may make before it is killed; none: while it starts.
+    for more in (0, *(chance.randint(1, 3) for _ in range(4))):
         driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if more:
             until(lambda n=done + more: len(list(tmp_path.glob("shard-*.safetensors"))) >= n)
