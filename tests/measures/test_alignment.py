@@ -382,7 +382,7 @@ def test_a_comparison_shows_both_rows_and_counts_what_they_share():
     }
     shown = comparison(views, "a cat", "one", "two", k=3)
     assert "Of the text or a variant: 2 of 3 and 1 of 3. In both lists: 1." in shown
-    assert "&lt;b&gt;" in shown and "<bdi>_tree</bdi>" in shown
+    assert "&lt;b&gt;" in shown and "<bdi>tree</bdi>" in shown
     assert "Type a sentence" in comparison(views, "  ", "one", "two")
     with pytest.raises(ValueError, match="no embedder 'three' here; choose from one, two"):
         comparison(views, "a cat", "one", "three")

@@ -337,7 +337,7 @@ def view(tmp_path_factory):
 
 
 def test_the_view_shows_the_aligned_tokens_before_after_the_shift_and_of_the_embedder(view):
-    from course_utils.measures.alignment import readable, top_tokens
+    from course_utils.measures.alignment import top_tokens
 
     text, h = "Rain and guitar", view.origin.encode(["Rain and guitar"])
     page = view.aligned_html(text, amount=-2.5, k=4)
@@ -347,7 +347,8 @@ def test_the_view_shows_the_aligned_tokens_before_after_the_shift_and_of_the_emb
     for row, embedding in zip(rows, expected, strict=True):
         ids, _ = top_tokens(embedding, view.origin.unembedding, 4, view.special)
         shown = [part.split("</bdi>")[0] for part in row.split("<bdi>")[1:]]
-        assert [html.unescape(s) for s in shown] == readable(view.origin.tokenizer, ids[0])
+        tokens, _ = view.described(text, ids[0])
+        assert len(tokens) == 4 and [html.unescape(s) for s in shown] == [t.removeprefix("_") for t in tokens]
     assert "λ = 0.0" in view.aligned_html(text, -0.0)
     assert "Type a sentence" in view.aligned_html("  ", 1.0) and "Type a sentence" in view.contribution_html(" ")
 
@@ -375,9 +376,9 @@ def test_the_explorers_answer_to_sentence_and_slider(view):
     assert result.value == view.aligned_html("Rain", -7.5)
     sentence, result = contribution_explorer(view, "Parrots").children
     before = result.value
-    assert before.startswith('<img alt="The first component gives')
+    assert 'alt="The first component gives' in before
     sentence.value = "A man is playing a guitar on stage."
-    assert result.value.startswith("<img") and result.value != before
+    assert "<img" in result.value and result.value != before
 
 
 def test_figures_hold_the_numbers_they_are_given():
