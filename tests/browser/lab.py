@@ -35,6 +35,8 @@ BROWSER_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+#: The first lesson, and a copy of it on which all cells are run.
+FIRST, WHOLE = "00_start_here.ipynb", "whole_first_lesson.ipynb"
 
 
 def chromium() -> str:
@@ -64,6 +66,8 @@ def _free_port() -> int:
 def _copy_of_the_course(folder: Path) -> Path:
     """The notebooks to be run and changed at will, with the rest of the course beside them."""
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    # JupyterLab stores what was run, and a page opened later would look for widgets of the kernel before.
+    shutil.copy(NOTEBOOKS / FIRST, folder / "notebooks" / WHOLE)
     for name in ("data", "docs", "course_utils"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)

@@ -6,10 +6,9 @@ Screenshots are left in ``build/screenshots/`` to be looked at.
 import re
 
 import pytest
-from browser.lab import REACT_S, closed, keep, opened, prompts, run
+from browser.lab import REACT_S, WHOLE, closed, keep, opened, prompts, run
 from playwright.sync_api import expect
 
-LESSON = "00_start_here.ipynb"
 SENTENCE = "Our train to Vienna was late because of the snow."
 
 pytestmark = pytest.mark.browser
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def lesson(lab, chrome):
     """A browser page on which every cell of the first lesson has run."""
-    page = opened(chrome, lab, LESSON)
+    page = opened(chrome, lab, WHOLE)
     run(page, "notebook:run-all-cells")
     yield page
     closed(page)
