@@ -103,7 +103,7 @@ def package():
         os.environ.setdefault(name, value)
     left_out = _SLOW not in sys.modules
     if left_out:
-        sys.modules[_SLOW] = None  # type: ignore[assignment]
+        sys.modules[_SLOW] = None  # Python then takes it for a package that is not there
     try:
         import ray
         import ray.data
