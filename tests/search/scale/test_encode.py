@@ -46,7 +46,7 @@ def expected(place):
     return np.concatenate(pieces)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def three_cores(place):
     """Ray, started once for the tests that need nothing of their own; afterwards no process is left."""
     before = set(psutil.Process().children(recursive=True))
@@ -83,79 +83,78 @@ def check(folder, expected):
 # With Ray ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_same_bits_whatever_the_number_of_workers(place, expected, three_cores, tmp_path, workers):
-    made, lines = run(place, tmp_path / "out", workers=workers)
-    check(made.folder, expected)
-    assert made.rows == made.made == ROWS and sorted(f.number for f in made.shards) == list(range(22))
-    assert len({f.pid for f in made.shards}) <= workers and os.getpid() not in {f.pid for f in made.shards}
-    assert all(f.memory > 2**26 and f.seconds > 0 for f in made.shards)
-    assert lines[0] == f"{ROWS} documents in 22 shards; 0 shards are there, 22 to make"
-    assert lines[1] == f"{workers} worker(s) on cpu, 1 thread(s) each"
-    assert lines[-1].startswith(f"{ROWS} documents in ") and "a second while encoding" in lines[-1]
+class TestOnThreeCores:
+    """One Ray for all of these; it ends with the class, before others start one of their own."""
 
-    again, lines = run(place, tmp_path / "out", workers=workers)
-    assert again.made == 0 and again.rows == ROWS
-    assert lines == [f"{ROWS} documents in 22 shards; 22 shards are there, 0 to make"]
+    @pytest.mark.slow
+    @pytest.mark.parametrize("workers", [1, 2, 3])
+    def test_the_same_bits_whatever_the_number_of_workers(self, place, expected, three_cores, tmp_path, workers):
+        made, lines = run(place, tmp_path / "out", workers=workers)
+        check(made.folder, expected)
+        assert made.rows == made.made == ROWS and sorted(f.number for f in made.shards) == list(range(22))
+        assert len({f.pid for f in made.shards}) <= workers and os.getpid() not in {f.pid for f in made.shards}
+        assert all(f.memory > 2**26 and f.seconds > 0 for f in made.shards)
+        assert lines[0] == f"{ROWS} documents in 22 shards; 0 shards are there, 22 to make"
+        assert lines[1] == f"{workers} worker(s) on cpu, 1 thread(s) each"
+        assert lines[-1].startswith(f"{ROWS} documents in ") and "a second while encoding" in lines[-1]
 
+        again, lines = run(place, tmp_path / "out", workers=workers)
+        assert again.made == 0 and again.rows == ROWS
+        assert lines == [f"{ROWS} documents in 22 shards; 22 shards are there, 0 to make"]
 
-@pytest.mark.slow
-def test_only_what_lacks_is_made(place, expected, three_cores, tmp_path):
-    made, _ = run(place, tmp_path)
-    kept = {n: (tmp_path / shards.name(n)).stat().st_mtime_ns for n in range(22)}
-    for number in (3, 21):
-        (tmp_path / shards.name(number)).unlink()
-    (tmp_path / f"{shards.name(3)}.host.1{shards.PARTIAL}").write_bytes(b"half")
-    again, _ = run(place, tmp_path)
-    assert sorted(f.number for f in again.shards) == [3, 21] and again.made == PER_SHARD + ROWS % PER_SHARD
-    check(tmp_path, expected)
-    assert all((tmp_path / shards.name(n)).stat().st_mtime_ns == at for n, at in kept.items() if n not in (3, 21))
+    @pytest.mark.slow
+    def test_only_what_lacks_is_made(self, place, expected, three_cores, tmp_path):
+        made, _ = run(place, tmp_path)
+        kept = {n: (tmp_path / shards.name(n)).stat().st_mtime_ns for n in range(22)}
+        for number in (3, 21):
+            (tmp_path / shards.name(number)).unlink()
+        (tmp_path / f"{shards.name(3)}.host.1{shards.PARTIAL}").write_bytes(b"half")
+        again, _ = run(place, tmp_path)
+        assert sorted(f.number for f in again.shards) == [3, 21] and again.made == PER_SHARD + ROWS % PER_SHARD
+        check(tmp_path, expected)
+        assert all((tmp_path / shards.name(n)).stat().st_mtime_ns == at for n, at in kept.items() if n not in (3, 21))
 
+    @pytest.mark.slow
+    def test_workers_that_are_killed_lose_and_duplicate_nothing(self, place, expected, three_cores, tmp_path):
+        chance = random.Random(0)
+        moments, seen, killed, timers = sorted(chance.sample(range(1, 14), 5)), [], [], []
 
-@pytest.mark.slow
-def test_workers_that_are_killed_lose_and_duplicate_nothing(place, expected, three_cores, tmp_path):
-    chance = random.Random(0)
-    moments, seen, killed, timers = sorted(chance.sample(range(1, 14), 5)), [], [], []
+        def kill(finished):
+            seen.append(finished.number)
+            due = sum(moment <= len(seen) for moment in moments)
+            if len(killed) < due and finished.pid not in killed and psutil.pid_exists(finished.pid):
+                killed.append(finished.pid)
+                if timers:
+                    psutil.Process(finished.pid).kill()
+                else:  # the first one at any moment of its next work, not where a shard has just arrived
+                    timers.append(threading.Timer(chance.uniform(0, 0.05), psutil.Process(finished.pid).kill))
+                    timers[0].start()
 
-    def kill(finished):
-        seen.append(finished.number)
-        due = sum(moment <= len(seen) for moment in moments)
-        if len(killed) < due and finished.pid not in killed and psutil.pid_exists(finished.pid):
-            killed.append(finished.pid)
-            if timers:
-                psutil.Process(finished.pid).kill()
-            else:  # the first one at any moment of its next work, not where a shard has just arrived
-                timers.append(threading.Timer(chance.uniform(0, 0.05), psutil.Process(finished.pid).kill))
-                timers[0].start()
+        run(place, tmp_path, watch=kill)
+        timers[0].join()
+        # Nobody may have asked yet how a killed process ended: then its number is still there.
+        assert len(killed) == 5 and not gone([psutil.Process(pid) for pid in killed if psutil.pid_exists(pid)])
+        assert sorted(seen) == list(range(22))
+        check(tmp_path, expected)
 
-    run(place, tmp_path, watch=kill)
-    timers[0].join()
-    # Nobody may have asked yet how a killed process ended: then its number is still there.
-    assert len(killed) == 5 and not gone([psutil.Process(pid) for pid in killed if psutil.pid_exists(pid)])
-    assert sorted(seen) == list(range(22))
-    check(tmp_path, expected)
+    @pytest.mark.slow
+    def test_an_error_of_a_worker_arrives_as_what_it_is(self, place, three_cores, tmp_path):
+        model = tiny.save(tmp_path / "model", "llama", bos=True)
+        with pytest.raises(ValueError, match=r"shard-000\d\d\.safetensors: texts\[0\]: max_tokens=1 leaves no room"):
+            encode.encode(place / "beir", model, tmp_path / "out", max_tokens=1, workers=1, device="cpu")
 
-
-@pytest.mark.slow
-def test_an_error_of_a_worker_arrives_as_what_it_is(place, three_cores, tmp_path):
-    model = tiny.save(tmp_path / "model", "llama", bos=True)
-    with pytest.raises(ValueError, match=r"shard-000\d\d\.safetensors: texts\[0\]: max_tokens=1 leaves no room"):
-        encode.encode(place / "beir", model, tmp_path / "out", max_tokens=1, workers=1, device="cpu")
-
-
-@pytest.mark.slow
-def test_more_workers_than_cores_and_wrong_options_are_refused(place, three_cores, tmp_path):
-    with pytest.raises(ValueError, match="workers must lie between 1 and the 3 cores that Ray has; got 4"):
-        run(place, tmp_path / "a", workers=4)
-    with pytest.raises(ValueError, match="Ray has no GPU to work on"):
-        run(place, tmp_path / "b", device="cuda")
-    with pytest.raises(ValueError, match="device must be 'cpu' or 'cuda'"):
-        run(place, tmp_path / "c", device="tpu")
-    with pytest.raises(ValueError, match="workers must lie between 1 and the 1 workers of 2 threads"):
-        run(place, tmp_path / "d", workers=2, threads=2)
-    with pytest.raises(ValueError, match="too few for a worker of 4 threads; give fewer threads"):
-        run(place, tmp_path / "e", workers=None, threads=4)
+    @pytest.mark.slow
+    def test_more_workers_than_cores_and_wrong_options_are_refused(self, place, three_cores, tmp_path):
+        with pytest.raises(ValueError, match="workers must lie between 1 and the 3 cores that Ray has; got 4"):
+            run(place, tmp_path / "a", workers=4)
+        with pytest.raises(ValueError, match="Ray has no GPU to work on"):
+            run(place, tmp_path / "b", device="cuda")
+        with pytest.raises(ValueError, match="device must be 'cpu' or 'cuda'"):
+            run(place, tmp_path / "c", device="tpu")
+        with pytest.raises(ValueError, match="workers must lie between 1 and the 1 workers of 2 threads"):
+            run(place, tmp_path / "d", workers=2, threads=2)
+        with pytest.raises(ValueError, match="too few for a worker of 4 threads; give fewer threads"):
+            run(place, tmp_path / "e", workers=None, threads=4)
 
 
 DRIVER = "import sys; from course_utils.search.scale.encode import encode; encode(*sys.argv[1:4], workers=2, "
