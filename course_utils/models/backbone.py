@@ -15,13 +15,15 @@ from typing import NamedTuple
 import torch
 
 from course_utils.models import adapters as lora
-from course_utils.models import folders, heads, registry, store
+from course_utils.models import folders, heads, placement, registry, store
 
 
 class Backbone:
     """A language model with its tokenizer, shared by embedders.
 
     Attributes:
+        precision: ``"float32"``, ``"bfloat16"``, ``"int8"`` or ``"4bit"``.
+        device: where texts go in and hidden states come out: of a model that is spread over GPUs, the first.
         source: stored backbone's name, hub id or folder it was loaded from.
         folder: the folder itself, or the hub id.
         causal: the language model with its output layer; of an encoder, the encoder with its head.
@@ -32,9 +34,14 @@ class Backbone:
         positions: how many tokens a text may have at most.
         rows: number of tokens that the input layer knows; a tokenizer may know more.
 
+    Weights of eight or four bits (bitsandbytes: Dettmers et al. 2022, arXiv 2208.07339; 2023, arXiv 2305.14314) are
+    those of the blocks only: tables, norms and output layer stay in bfloat16, in which the model works then.
+
     Raises:
         FileNotFoundError: no such folder, something missing in it, or a hub that does not give it.
-        ValueError: a file that is not whole, weights that are missing or do not fit, or no language model.
+        ModuleNotFoundError: weights of eight or four bits, and no bitsandbytes.
+        ValueError: a file that is not whole, weights that are missing or do not fit, no language model, or GPUs that
+            are too small together.
     """
 
     def __init__(
@@ -45,15 +52,17 @@ class Backbone:
         remote_code: bool = False,
         attention: str | None = None,
     ):
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype must be 'float32' or 'bfloat16'; got {dtype!r}")
-        self.source, self.device = folders.place(source, "backbone"), _checked_device(device)
+        self.precision, place = dtype, _checked_device(device)
+        placed = placement.options(dtype, place)
+        self.source = folders.place(source, "backbone")
         self.folder = _folder(self.source)
         kind, self.tokenizer, self.causal, found = _read(
-            self.folder, dtype=getattr(torch, dtype), attn_implementation=attention, trust_remote_code=remote_code
+            self.folder, attn_implementation=attention, trust_remote_code=remote_code, **placed
         )
-        self.causal = self.causal.to(self.device).eval()
-        self.causal.requires_grad_(False)
+        if "device_map" not in placed:
+            self.causal.to(place)
+        self.causal.eval().requires_grad_(False)
+        self.device = placement.first_device(self.source, self.causal) if "device_map" in placed else place
         self.transformer = self.causal.base_model
         self._new_output = _check_weights(self.source, self.causal, found)
         self.encoder, self.sees_all = kind != "decoder", heads.sees_all(self.causal.config)
@@ -62,7 +71,8 @@ class Backbone:
             self._head = heads.of_encoder(self.causal, self.source, self._new_output)
         else:
             self._layers = lora.Layers.of(self.causal)
-            self._output = self.causal.get_output_embeddings().weight
+            output = self.causal.get_output_embeddings().weight
+            self._output = output if output is self._input else output.to(self.device)  # GPUs may share the model
         self.rows = len(self._input)
         self._takes = inspect.signature(self.transformer.forward).parameters.keys()
         self.positions = _positions(self.transformer)
@@ -112,7 +122,7 @@ class Backbone:
         """
         options = {"position_ids": positions, "use_cache": False}
         options = {key: value for key, value in options.items() if not self.encoder or key in self._takes}
-        return self.transformer(input_ids=ids, attention_mask=mask, **options).last_hidden_state
+        return self.transformer(input_ids=ids, attention_mask=mask, **options).last_hidden_state.to(ids.device)
 
     def unembedding_with(self, adapters: Sequence[Path | str]) -> torch.Tensor:
         """The matrix that decodes when these adapters are on, ``[V, d]``: ``E_g + s·B·A``, or one of their own.
@@ -129,7 +139,7 @@ class Backbone:
         weight = own[0] if own else self.unembedding
         layer = self.causal.get_submodule(self._layers.output)
         for name in (n for n in names if n in getattr(layer, "lora_A", ())):
-            weight = weight + layer.get_delta_weight(name).detach()
+            weight = weight + layer.get_delta_weight(name).detach().to(weight.device)
         return weight
 
     def attach(self, adapter: Path | str) -> str:
@@ -209,6 +219,8 @@ class Backbone:
 def _checked_device(device: str | None) -> str:
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == placement.SPREAD:
+        return device
     try:
         kind = torch.device(device).type
     except (RuntimeError, TypeError) as error:

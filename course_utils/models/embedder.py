@@ -316,8 +316,10 @@ def load(
         name: for instance ``"smol-eol"``; see :mod:`course_utils.models.registry`.
         backbone: reuse this one instead of loading the weights again; or a folder or hub id to load instead of
             the registry entry's.
-        dtype: ``"float32"`` or ``"bfloat16"``.
-        device: ``"cpu"``, ``"cuda"`` …; by default a GPU if there is one.
+        dtype: ``"float32"`` or ``"bfloat16"``; ``"int8"`` or ``"4bit"`` for a model that is too large otherwise
+            (needs bitsandbytes).
+        device: ``"cpu"``, ``"cuda"`` …; by default a GPU if there is one. ``"auto"`` spreads a model that is larger
+            than one GPU over all of them.
         changes: fields of the registry entry to change, e.g. ``pooling="mean"`` or
             ``adapters=("path/to/adapter",)``.
 

@@ -89,7 +89,7 @@ def audit(
     settings, decoded = zip(*(_setting(read, removed(h, share), share, meaning) for share in REMOVED), strict=True)
     card = {
         "name": _named(embedder.spec.name),
-        "command": _command(embedder.spec, origin and origin.spec.name, "FILE" if texts is not None else None, role),
+        "command": _command(embedder, origin and origin.spec.name, "FILE" if texts is not None else None, role),
         "state": state,
         "decodes": embedder.decodes,
         "d": int(h.shape[1]),
@@ -116,10 +116,12 @@ def _named(name: str) -> str:
     return Path(name).name if Path(name).is_absolute() else name
 
 
-def _command(spec, origin: str | None, texts, role: str | None, backbone=None) -> str:
+def _command(embedder, origin: str | None, texts, role: str | None, backbone=None) -> str:
     """What makes the card again, without the folders of one machine; an origin that the registry knows goes unsaid."""
+    spec, dtype = embedder.spec, embedder.backbone.precision
     said = {"--origin": None if origin == spec.origin else origin, "--backbone": backbone, "--texts": texts}
-    words = [word for key, value in (said | {"--role": role}).items() if value for word in (key, _named(str(value)))]
+    said |= {"--role": role, "--dtype": None if dtype == "float32" else dtype}
+    words = [word for key, value in said.items() if value for word in (key, _named(str(value)))]
     return shlex.join(["several-tokens", "audit", _named(spec.name), *words])
 
 
@@ -155,7 +157,8 @@ def states(
     """
     spec = embedder.spec
     shipped = dict(zip(wikipedia_sentences(N_SENTENCES), range(N_SENTENCES), strict=True))
-    if not (role or spec.normalize) and all(t in shipped for t in texts) and spec.name in arrays.have("sentences"):
+    as_shipped = not (role or spec.normalize) and embedder.backbone.precision == "float32"
+    if as_shipped and all(t in shipped for t in texts) and spec.name in arrays.have("sentences"):
         if spec == registry.get(spec.name) and arrays.is_current("sentences", spec):
             rows = arrays.load("sentences", spec.name)[[shipped[text] for text in texts]]
             return rows, f"pooled ({spec.pooling}), read from the arrays that ship, one byte a number"
@@ -345,24 +348,28 @@ def run(
     texts: Path | None = None,
     role: str | None = None,
     out: Path | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
     report: Callable[[str], object] = print,
 ) -> dict:
     """Load, measure, print and write: what the command line does. A file of texts has one text a line.
 
-    The origin is that of the registry entry unless another one is named.
+    The origin is that of the registry entry unless another one is named. Both are loaded in that precision.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError: as :func:`course_utils.models.embedder.load` and :func:`audit`.
+        FileNotFoundError, ModuleNotFoundError, ValueError, TypeError: as
+            :func:`course_utils.models.embedder.load` and :func:`audit`.
     """
     from course_utils.models.embedder import load
 
     lines = None if texts is None else [line for line, _ in gates.lines(texts) if line.strip()]
-    embedder = load(name, **({} if backbone is None else {"backbone": backbone}))
+    options = {"dtype": dtype, "device": device}
+    embedder = load(name, **options, **({} if backbone is None else {"backbone": backbone}))
     origin = origin or embedder.spec.origin
     shares = bool(origin) and registry.get(origin).backbone == embedder.spec.backbone
-    before = load(origin, backbone=embedder.backbone if shares else None) if origin else None
+    before = load(origin, backbone=embedder.backbone if shares else None, **options) if origin else None
     measured = audit(embedder, before, lines, role=role, report=report)
-    measured["command"] = _command(embedder.spec, origin, texts, role, backbone)
+    measured["command"] = _command(embedder, origin, texts, role, backbone)
     report(text_card(measured))
     if out is not None:
         write(out, measured)

@@ -282,14 +282,22 @@ class Probe:
         self.before = self.measures(run, self.h)
 
     def row(self, step: int, now: np.ndarray) -> dict:
-        """Movement of the first sentences' mean along the components, and mean lengths; ``now`` is ``[n, d]``."""
+        """Movement of the first sentences' mean along the components, and mean lengths; ``now`` is ``[n, d]``.
+
+        ``share`` is ``v_1² / |v|²``, ``share_by_text`` the same of what moved from text to text; ``mean`` is the length
+        of the mean embedding, ``cosine`` its angle with the untrained one: a null can be made from them.
+        """
         n = len(now)
-        v = self.directions @ (now - self.h[:n]).mean(axis=0)
+        change, means = now - self.h[:n], (self.h[:n].mean(axis=0), now.mean(axis=0))
+        v, own = self.directions @ change.mean(axis=0), change - change.mean(axis=0)
         alpha = now @ self.u
         rest = np.linalg.norm(now - np.outer(alpha, self.u), axis=1)
         row = {
             "step": step, "n": n, "v_1": v[0], "largest_other": np.abs(v[1:]).max(), "alpha": alpha.mean(),
             "alpha_sd": alpha.std(), "length": np.linalg.norm(now, axis=1).mean(), "rest": rest.mean(),
+            "share": v[0] ** 2 / max(float(change.mean(axis=0) @ change.mean(axis=0)), 1e-12),
+            "share_by_text": ((own @ self.u) ** 2).sum() / max(float((own**2).sum()), 1e-12),
+            "mean": np.linalg.norm(means[1]), "cosine": pair_cosine(means[0][None], means[1][None])[0],
         }  # fmt: skip
         return {key: round(float(value), 4) if key not in ("step", "n") else value for key, value in row.items()}
 

@@ -32,6 +32,28 @@ def centred(anchors: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
     return cosine(anchors - mean, candidates - mean)
 
 
+def slope_along(anchors: torch.Tensor, positives: torch.Tensor, u: torch.Tensor, temperature: float) -> torch.Tensor:
+    """How fast InfoNCE with cosines rises when every embedding is moved along ``u``: ``dL(h + t u)/dt`` at 0.
+
+    With ``α = aᵀu``, ``β = pᵀu``, ``c_ij = cos(a_i, p_j)`` and ``W = (softmax_j(c / τ) − δ_ij) / (n τ)``::
+
+        dL/dt = Σ_ij W_ij · [(β_j/|p_j| − c_ij α_i/|a_i|) / |a_i| + (α_i/|a_i| − c_ij β_j/|p_j|) / |p_j|]
+
+    Where all lengths are alike and α is much larger than the rest x, the bracket is ``|x_i − x_j|² / α³``: a positive
+    slope, so that α falls, as long as wrong candidates are farther away than right ones. To the same order
+    ``c ≈ 1 − |x_i − x_j|² / 2α²``: the loss depends on ``τ α²`` alone, and lowering α sharpens it like lowering τ.
+
+    Args:
+        anchors, positives: ``[n, d]``; row i of one belongs to row i of the other.
+        u: unit length, ``[d]``.
+    """
+    la, lp = anchors.norm(dim=1)[:, None], positives.norm(dim=1)[None, :]
+    alpha, beta = (anchors @ u)[:, None] / la, (positives @ u)[None, :] / lp
+    c = cosine(anchors, positives)
+    pull = (c / temperature).softmax(dim=1) - torch.eye(len(c), dtype=c.dtype)
+    return (pull * ((beta - c * alpha) / la + (alpha - c * beta) / lp)).sum() / (len(c) * temperature)
+
+
 def without(embeddings: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     """``x = h − (uᵀh) u``: blind to the first component; ``[n, d]``."""
     return embeddings - (embeddings @ u)[:, None] * u

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_the_origin_must_have_the_same_width_and_without_one_nothing_is_said(emb
     assert alone["v_1"] is None and "no origin is known" in audit.text_card(alone)
 
     class Narrow:
-        spec = embedder.spec
+        spec, backbone = embedder.spec, embedder.backbone
 
         def pooled(self, texts, role=None):
             return np.ones((len(texts), 5), dtype=np.float32)
@@ -116,10 +117,27 @@ def test_the_command_of_a_card_names_what_was_asked_for(embedder, meaning, tmp_p
     (tmp_path / "my texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     made = audit.run(embedder.spec.name, texts=tmp_path / "my texts.txt", role="query", report=lambda line: None)
     assert made["command"] == "several-tokens audit tiny --texts 'my texts.txt' --role query"
-    spec = registry.get("smol-eol")
-    assert audit._command(spec, spec.origin, None, None) == "several-tokens audit smol-eol"
-    assert audit._command(spec, "smollm2", None, None).endswith("smol-eol --origin smollm2")
-    assert audit._command(spec, None, None, None, tmp_path / "w").endswith("smol-eol --backbone w")
+
+    def said(origin, *rest, precision="float32"):
+        like = SimpleNamespace(spec=registry.get("smol-eol"), backbone=SimpleNamespace(precision=precision))
+        return audit._command(like, origin, *rest)
+
+    assert said(registry.get("smol-eol").origin, None, None) == "several-tokens audit smol-eol"
+    assert said("smollm2", None, None).endswith("smol-eol --origin smollm2")
+    assert said(None, None, None, tmp_path / "w").endswith("smol-eol --backbone w")
+    assert said(None, None, None, precision="4bit").endswith("smol-eol --dtype 4bit")
+
+
+def test_a_model_in_another_precision_is_asked_afresh(meaning, monkeypatch):
+    """Embeddings that ship are those of float32: a card of fewer bits must not show them."""
+    monkeypatch.setattr(audit.arrays, "load", lambda *a: pytest.fail("read what ships"))
+    asked = []
+    like = SimpleNamespace(
+        spec=registry.get("smol-eol"), backbone=SimpleNamespace(precision="int8"), tokenizer=None,
+        pooled=lambda texts, role=None: asked.append(texts) or np.ones((len(texts), 4), dtype=np.float32),
+    )  # fmt: skip
+    audit.states(like, audit.wikipedia_sentences(12))
+    assert len(asked) == 1
 
 
 def test_a_role_is_written_around_the_texts_and_said(embedder, meaning):

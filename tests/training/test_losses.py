@@ -92,3 +92,30 @@ def test_a_scale_divides_and_wrong_calls_say_why(batch):
         losses.score("cosin")
     with pytest.raises(ValueError, match="needs the first component"):
         losses.score("cosine without u")
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.05, 0.01])
+def test_the_slope_along_u_is_that_of_autograd(batch, temperature):
+    anchors, positives, u = batch
+    t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    info_nce(anchors + t * u, positives + t * u, None, temperature).backward()
+    found = losses.slope_along(anchors, positives, u, temperature)
+    assert abs(float(found - t.grad)) <= 1e-9 * abs(float(t.grad)) and float(t.grad) != 0
+
+
+def test_a_large_common_part_acts_like_a_temperature():
+    """The loss depends on τ α² alone, once α is large: the claim of the docstring, and that its slope is positive."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(12, 9, generator=generator, dtype=torch.float64)
+    y = x + 0.5 * torch.randn(12, 9, generator=generator, dtype=torch.float64)
+    u = torch.zeros(10, dtype=torch.float64)
+    u[9] = 1
+    x, y = (torch.nn.functional.pad(normalized, (0, 1)) for normalized in losses.normalize(torch.stack([x, y]), dim=2))
+    seen = [float(info_nce(x + a * u, y + a * u, None, 40 / a**2)) for a in (20.0, 40.0, 80.0)]
+    assert max(seen) - min(seen) < 0.01 * seen[0]
+    assert float(losses.slope_along(x + 20 * u, y + 20 * u, u, 0.1)) > 0
+    h = 20.0
+    lengths = (x[:, None] - y[None]).square().sum(-1)
+    pull = (losses.cosine(x + h * u, y + h * u) / 0.1).softmax(1) - torch.eye(12, dtype=torch.float64)
+    near = float((pull * lengths).sum() / (12 * 0.1 * h**3))
+    assert abs(near / float(losses.slope_along(x + h * u, y + h * u, u, 0.1)) - 1) < 0.05

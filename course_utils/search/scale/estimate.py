@@ -95,12 +95,13 @@ def tell(name: str, texts: int, tokens: float, tflops: float, report: Callable[[
     report(f"{found.name} on {found.backbone}: {found.parameters:,} parameters (estimated, nothing was fetched)")
     for precision, size in found.weights.items():
         gpu = found.gpu_gb[precision]
-        room = f"a GPU with {gpu} GB is enough" if gpu else f"more than {GPU_GB[-1]} GB: spread it over several GPUs"
+        spread = f"more than {GPU_GB[-1]} GB: spread it over several GPUs (--device auto)"
+        room = f"a GPU with {gpu} GB is enough" if gpu else spread
         if just := [gb for gb in GPU_GB if gb * 1e9 < found.peak[precision] <= NEAR * gb * 1e9]:
             room += f" ({just[0]} GB just not, within what we assumed)"
         peak = readable_bytes(found.peak[precision])
         report(f"  {precision:9} weights {readable_bytes(size):>8}, about {peak:>8} at the peak: {room}")
-    report("  the course itself loads one GPU in float32 or bfloat16: quantised weights or several GPUs are up to you")
+    report(f"  several-tokens audit {found.name} --dtype int8 or 4bit quantises; --device auto takes all GPUs together")
     if found.second:
         report(f"  its output layer comes from {found.second}, which is loaded too (in float32) for one matrix")
     report(

@@ -289,7 +289,7 @@ def test_an_estimate_is_told_as_one_for_all_eight(capsys):
         estimate.tell(name, 200, 40, 100)
         said = capsys.readouterr().out
         assert ("(16 GB just not, within what we assumed)" in said) == (name in ("GritLM", "LLM2Vec")), said
-        assert "one GPU in float32 or bfloat16" in said
+        assert f"audit {name} --dtype int8 or 4bit quantises" in said
         assert "nothing was fetched" in said and "an assumption" in said and said.count("GPU with") >= 3
 
 

@@ -1,0 +1,68 @@
+"""Placement: in which precision weights are read, and on which device they lie.
+
+One device and 32 or 16 bits are the ordinary case. A model that is too large for one GPU is spread over all of them
+(accelerate's ``device_map="auto"``), or its blocks are read with eight or four bits a weight (bitsandbytes).
+"""
+
+from importlib.util import find_spec
+
+import torch
+
+#: The device that stands for all GPUs together.
+SPREAD = "auto"
+#: What weights may be read as: bits of a weight in the blocks.
+PRECISIONS = {"float32": 32, "bfloat16": 16, "int8": 8, "4bit": 4}
+
+
+def options(precision: str, device: str) -> dict:
+    """What ``from_pretrained`` is told: ``dtype``, and where needed ``device_map`` and ``quantization_config``.
+
+    With a ``device_map`` the library places the weights itself, and they may not be moved afterwards.
+
+    Raises:
+        ValueError: an unknown precision.
+        ModuleNotFoundError: eight or four bits, and bitsandbytes is not installed.
+    """
+    if precision not in PRECISIONS:
+        known = ", ".join(repr(name) for name in PRECISIONS)
+        raise ValueError(f"dtype must be one of {known}; got {precision!r}")
+    bits = PRECISIONS[precision]
+    found: dict = {"dtype": torch.float32 if bits == 32 else torch.bfloat16}
+    if bits <= 8:
+        if find_spec("bitsandbytes") is None:
+            raise ModuleNotFoundError(
+                f"dtype={precision!r} needs bitsandbytes: pip install 'several-tokens[quantised]', or "
+                "'.[quantised]' in the folder of the course; 'bfloat16' does without"
+            )
+        found["quantization_config"] = _quantised(bits)
+    if device == SPREAD:
+        found["device_map"] = SPREAD
+    elif bits <= 8:
+        found["device_map"] = {"": device}
+    return found
+
+
+def _quantised(bits: int):
+    from transformers import BitsAndBytesConfig
+
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    # NF4, which fits weights that are normally distributed (Dettmers et al. 2023, arXiv 2305.14314, section 3)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+def first_device(source: str, model) -> str:
+    """Where a model that the library has placed takes its texts: the device of its input layer.
+
+    Raises:
+        ValueError: a part of it found no room on the GPUs. The library would keep that part elsewhere and fetch it for
+            every batch, and its output layer might not be there to decode with.
+    """
+    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
+    if outside := (places & {"cpu", "disk"}) if places != {"cpu"} else set():
+        raise ValueError(
+            f"{source} does not fit on the GPUs that are here: a part of it lies on the {' and the '.join(outside)}. "
+            "Read it with fewer bits (dtype='int8' or '4bit'), or take larger or more GPUs; "
+            "`several-tokens scale estimate NAME` says how large"
+        )
+    return str(model.get_input_embeddings().weight.device)
