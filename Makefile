@@ -4,7 +4,8 @@
 #   PYTHON    the Python that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_ARGS  more arguments for every `pip install`, such as an index of your own
 #   LAB_ARGS  more arguments for JupyterLab, such as --no-browser or --port=8890
-#   STAGES    the stages of `make test` to run: lint unit workers notebooks exercises browser
+#   STAGES    the stages of `make test` to run: lint unit workers notebooks exercises browser site
+#   REPOSITORY  the address of the course for the site's Binder and Colab buttons; none without it
 #   ONLY      the notebooks of `make notebooks` and `make stable`, all of them when empty
 
 PYTHON ?= python3
@@ -12,26 +13,34 @@ PIP_ARGS ?=
 LAB_ARGS ?=
 STAGES ?=
 ONLY ?=
+REPOSITORY ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 COURSE := $(VENV)/bin/several-tokens
 READY := $(VENV)/.ready-lab
 READY_TEST := $(VENV)/.ready-test
+READY_SITE := $(VENV)/.ready-site
 STAGE := sh tools/stage.sh
+
+# The first lesson of the reader's own workbook; as it ships where a workbook could not be made.
+FIRST := workbook/00_start_here.ipynb
+SHIPPED := notebooks/00_start_here.ipynb
 
 # Everything is there after the set-up: nothing below may ask a model hub.
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab test setup setup-test models notebooks stable clean distclean
+.PHONY: help lab test setup setup-test models notebooks stable site newest clean distclean
 
 help:
-	@echo "make lab        set up, fetch the default model, open JupyterLab at the first lesson"
+	@echo "make lab        set up, fetch the default model, open JupyterLab at the first lesson of your workbook"
 	@echo "make test       set up, then every check; STAGES='lint unit' runs some of them"
 	@echo "make notebooks  run the notebooks again in place and clean them; ONLY=notebooks/00_start_here.ipynb for one"
 	@echo "make stable     compare the notebooks three times, on one thread, and on AVX2 kernels"
+	@echo "make site       build the site of the course into build/site, offline"
+	@echo "make newest     run the unit tests against the newest releases of the pinned packages"
 	@echo "make clean      remove caches and build output; make distclean removes .venv as well"
 
 # Python and pip -------------------------------------------------------------------------------------------------
@@ -57,6 +66,10 @@ $(READY_TEST): pyproject.toml $(VENV)/.ready-python
 	@$(STAGE) "installing the packages (about 2 GB on disk)" $(PY) -m pip install $(PIP_ARGS) -e ".[test]"
 	@touch $(READY) $@
 
+$(READY_SITE): pyproject.toml $(VENV)/.ready-python
+	@$(STAGE) "installing the packages and what builds the site" $(PY) -m pip install $(PIP_ARGS) -e ".[site]"
+	@touch $(READY) $@
+
 setup: $(READY)
 setup-test: $(READY_TEST)
 
@@ -65,8 +78,10 @@ setup-test: $(READY_TEST)
 lab: $(READY)
 	@$(STAGE) "fetching and verifying the default model" $(COURSE) fetch smollm2
 	@$(COURSE) check || echo "You can look around, but what failed above may stop a lesson."
+	@$(COURSE) workbook || echo "What failed above is left as it was; the lessons themselves are in notebooks/."
 	$(PY) -m jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-	  --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+	  --ServerApp.root_dir="$(CURDIR)" $(LAB_ARGS) \
+	  --LabApp.default_url=/lab/tree/$$(test -f $(FIRST) && echo $(FIRST) || echo $(SHIPPED))
 
 test: $(READY_TEST) models
 	@$(OFFLINE) $(PY) tools/run_tests.py $(STAGES)
@@ -84,10 +99,18 @@ notebooks: $(READY_TEST) models
 stable: $(READY_TEST) models
 	@$(OFFLINE) $(PY) tools/stability.py $(ONLY)
 
+# The site ---------------------------------------------------------------------------------------------------------
+
+site: $(READY_SITE)
+	@$(OFFLINE) $(PY) tools/build_site.py --repository "$(REPOSITORY)"
+
+newest: $(VENV)/.ready-python
+	@$(OFFLINE) $(PY) tools/newest.py --pip-args "$(PIP_ARGS)"
+
 clean:
 	rm -rf build .pytest_cache .ruff_cache .import_linter_cache several_tokens.egg-info
 	find course_utils tests tools notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
 	  -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-newest

@@ -65,7 +65,11 @@ def boxes(names: list[str]):
         name = arrays.have("retrieval")[0]
         embedder = load_family([name])[name]
         bench = Workbench(
-            datasets.wikipedia_retrieval(), arrays.load("retrieval", name), embedder.unembedding, embedder.tokenizer
+            datasets.wikipedia_retrieval(),
+            arrays.load("retrieval", name),
+            embedder.unembedding,
+            embedder.tokenizer,
+            largest=(Setting().k, Setting().m),
         )
         setting = Setting()
         documents = bench.documents(setting)

@@ -28,6 +28,7 @@ class _Place(click.Path):
 
 PATH = _Place(path_type=Path)
 DTYPE = click.Choice(["float32", "bfloat16"])
+PRECISION = click.Choice([*DTYPE.choices, "int8", "4bit"])
 
 
 class Commands(click.Group):
@@ -91,6 +92,29 @@ def fetch(names: Sequence[str]) -> None:
 
     for name in names or ("smollm2",):
         click.echo(f"{name}: complete and verified in {store.repaired(name)}")
+
+
+@main.command()
+def workbook() -> None:
+    """Make or update your own copies of the lessons.
+
+    Writes workbook/: the lessons without outputs. What you have written there is never overwritten: a lesson that has
+    changed arrives with your answers and notes, and your file from before is kept in workbook/older. Takes a second.
+    """
+    from course_utils.teaching import workbook
+
+    raise SystemExit(int(bool(workbook.refresh(report=click.echo))))
+
+
+@main.command()
+def hours() -> None:
+    """Print how long each lesson takes, and by which rule.
+
+    Writes nothing, takes a second.
+    """
+    from course_utils.teaching import hours
+
+    click.echo(hours.table())
 
 
 # --- Adapters -------------------------------------------------------------------------------------
@@ -239,13 +263,15 @@ def arrays(names: Sequence[str], kinds: Sequence[str], dtype: str) -> None:
 @click.option("--texts", type=PATH, help="A file with one text a line; by default 200 Wikipedia sentences.")
 @click.option("--role", type=click.Choice(["query", "passage"]), help="For embedders that mark the two.")
 @click.option("--out", type=PATH, help="Write the card as JSON as well.")
+@click.option("--dtype", type=PRECISION, default="float32", show_default=True, help="int8 and 4bit need bitsandbytes.")
+@click.option("--device", help="cpu, cuda …; auto: spread over all GPUs. By default a GPU if there is one.")
 def audit(name: str, **options: object) -> None:
     """Print the card of the embedder NAME: does it align?
 
     NAME is one of the course, a hub id, or a folder. The card holds alignment beside chance, the first component's
     share, the same after half or all of it is taken away, v_1 beside a random rotation where the origin is known, and
     ten sentences with their tokens. Writes nothing unless --out is given. Takes one to three minutes on two cores for
-    the embedders of the course.
+    the embedders of the course; `several-tokens scale estimate NAME` says what a large model takes.
     """
     from course_utils.shipped import audit as audits
 
@@ -254,25 +280,63 @@ def audit(name: str, **options: object) -> None:
 
 @main.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("--beir", "folder", required=True, help="Folder with corpus.jsonl, queries.jsonl, qrels/; or a hub id.")
+@click.option("--beir", "folder", help="Folder with corpus.jsonl, queries.jsonl, qrels/; or a hub id.")
 @click.option("--title", required=True, help="The collection's name in the table.")
 @click.option("--split", default="test", show_default=True, help="Which judgements.")
 @click.option("--dtype", type=DTYPE, default="float32", show_default=True)
 @click.option("--ignore-identical-ids", is_flag=True, help="No document answers the query of its own id (ArguAna).")
-def search(names: Sequence[str], folder: str, title: str, split: str, dtype: str, ignore_identical_ids: bool) -> None:
+def search(
+    names: Sequence[str], folder: str | None, title: str, split: str, dtype: str, ignore_identical_ids: bool
+) -> None:
     """Score the embedders NAMES on a test collection.
 
-    The collection is in BEIR layout. A setting is chosen on one half of the queries, all systems of lesson 04 are
-    scored on the other. Writes a row into data/retrieval_results.json for each embedder. Takes minutes for Cranfield's
-    1400 documents (what was encoded stays in the cache, so a cut run goes on).
+    The collection is in BEIR layout; without --beir it is the Wikipedia sections of lesson 04. Settings of both sides
+    are chosen on one half of the queries, all systems of the lesson are scored on the other. Writes a row into
+    data/retrieval_results.json for each embedder. Says first how long 1 000 documents take here, ten minutes or so
+    with two cores (what was encoded stays in the cache, so a cut run goes on).
     """
-    from course_utils.search import retrieval
+    from course_utils.search import results
 
     options = {"ignore_identical_ids": ignore_identical_ids}
-    retrieval.score(names, folder, title, split, dtype, report=click.echo, **options)
+    results.score(names, folder, title, split, dtype, report=click.echo, **options)
+
+
+@main.command()
+def site_data() -> None:
+    """Make the numbers of the figure on the site's first page.
+
+    Writes data/landing.json: for each sentence of data/landing_sentences.txt the tokens that a step along the first
+    component can bring out, as `make site` shows them. Takes about a minute.
+    """
+    from course_utils.teaching.explorers import landing
+
+    click.echo(f"written to {landing.write(click.echo)}")
 
 
 main.add_command(scale)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, help="Table as CSV, one line an exercise.")
+@click.option("--json", "json_file", type=PATH, help="The same as JSON, with each file's sum.")
+@click.option("--cell-seconds", type=float, default=300, show_default=True, help="What one cell may take.")
+@click.option("--seconds", type=float, default=1800, show_default=True, help="What a notebook may take.")
+@click.option("--memory", type=float, default=8, show_default=True, help="Address space in GB; held to on Linux.")
+def grade(files: Sequence[Path], out: Path | None, json_file: Path | None, memory: float, **limits: float) -> None:
+    """Grade the exercises in readers' notebooks FILES.
+
+    Runs each notebook in a process of its own, within limits, and prints its points: one for each dot of an exercise's
+    difficulty. Writes nothing unless --out or --json is given. A notebook takes as long as its lesson, one to three
+    minutes. What is handed in is a program that runs with your rights: grade files of strangers in a container.
+    """
+    from course_utils.teaching import grading
+
+    rows = grading.grade(files, memory_gb=memory, report=click.echo, **limits)
+    if out is None and json_file is None:
+        for row in rows:
+            click.echo(f"  {row.file}  {row.exercise:6} {row.points}/{row.of}  {row.status}: {row.explanation}")
+    grading.write(rows, out, json_file)
 
 
 # --- Data -----------------------------------------------------------------------------------------

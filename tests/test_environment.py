@@ -116,11 +116,24 @@ def test_make_lab_installs_fetches_checks_and_opens_the_first_lesson():
         "pip install --no-index -e .",
         "several-tokens fetch smollm2",
         "several-tokens check",
+        "several-tokens workbook",
         "jupyter lab",
     ]
     places = [steps.index(step) for step in order]
     assert places == sorted(places)
-    assert "--no-browser" in steps and steps.rstrip().endswith("notebooks/00_start_here.ipynb")
+    assert "--no-browser" in steps
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_make_lab_opens_the_workbook_or_where_there_is_none_the_lessons_as_they_ship(tmp_path, made):
+    steps = _make("lab")
+    chosen = re.search(r"/lab/tree/(\$\(.*\))$", steps.rstrip())[1]
+    if made:
+        (tmp_path / "workbook").mkdir()
+        (tmp_path / "workbook" / "00_start_here.ipynb").touch()
+    opened = subprocess.run(["sh", "-c", f"echo {chosen}"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert opened.stdout.strip() == f"{'workbook' if made else 'notebooks'}/00_start_here.ipynb"
+    assert (ROOT / "notebooks" / "00_start_here.ipynb").exists()
 
 
 def test_make_test_installs_fetches_both_models_and_runs_every_stage_offline():

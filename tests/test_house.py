@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from repo import NOTEBOOKS, ROOT, code_cells, lessons, read, solutions
+from repo import NOTEBOOKS, ROOT, appendices, code_cells, lessons, read, solutions
 
 PACKAGE = ROOT / "course_utils"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -162,7 +162,9 @@ def test_no_module_of_a_room_of_arrays_loads_torch(room):
 # The rooms, as a reader meets them ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*lessons(), *solutions()], ids=lambda p: p.relative_to(NOTEBOOKS).as_posix())
+@pytest.mark.parametrize(
+    "path", [*lessons(), *appendices(), *solutions()], ids=lambda p: p.relative_to(NOTEBOOKS).as_posix()
+)
 def test_the_import_cell_has_at_most_two_lines_for_a_room(path):
     cell = next(c.source for c in code_cells(path) if "from course_utils." in c.source)
     rooms = re.findall(r"^from course_utils\.(\w+)", cell, re.MULTILINE)
@@ -170,7 +172,9 @@ def test_the_import_cell_has_at_most_two_lines_for_a_room(path):
     assert set(rooms) <= set(ROOMS)
 
 
-@pytest.mark.parametrize("path", [*lessons(), *solutions()], ids=lambda p: p.relative_to(NOTEBOOKS).as_posix())
+@pytest.mark.parametrize(
+    "path", [*lessons(), *appendices(), *solutions()], ids=lambda p: p.relative_to(NOTEBOOKS).as_posix()
+)
 def test_every_name_that_a_notebook_imports_is_there(path):
     """Also in the lines that a text shows to be copied; running a notebook takes minutes, this seconds."""
     sources = [cell.source for cell in code_cells(path)]

@@ -13,7 +13,9 @@ import sys
 import nbformat
 import pytest
 from nbval.plugin import find_comment_markers, find_metadata_tags, get_sanitize_patterns
-from repo import NOTEBOOKS, ROOT, SOLUTIONS, code_cells, lessons, output_text, read, solutions
+from repo import FINAL, NOTEBOOKS, ROOT, SOLUTIONS, appendices, code_cells, lessons, output_text, read, solutions
+
+from course_utils.teaching.hours import hours
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -23,7 +25,8 @@ SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IMAGES = ("image/png", "image/jpeg")
 FIGURE, PICTURE = 'class="course-figure"', 'class="course-picture"'
-ALL = [*lessons(), *solutions()]
+ASKED = 'class="course-asked"'
+ALL = [*lessons(), *appendices(), *solutions()]
 
 every_notebook = pytest.mark.parametrize("path", ALL, ids=lambda p: p.relative_to(NOTEBOOKS).as_posix())
 every_lesson = pytest.mark.parametrize("path", lessons(), ids=lambda p: p.name)
@@ -49,9 +52,14 @@ def _text_of(output) -> str:
         return output.text
     data = output.get("data", {})
     page = data.get("text/html", "")
-    if WIDGET in data or any(image in data for image in IMAGES) or FIGURE in page or PICTURE in page:
+    if WIDGET in data or any(image in data for image in IMAGES) or any(c in page for c in (FIGURE, PICTURE, ASKED)):
         return ""
     return "".join(value for value in data.values() if isinstance(value, str))
+
+
+def _is_question(cell) -> bool:
+    """Whether a cell only asks for a prediction, so that there is nothing to compare."""
+    return any(ASKED in output.get("data", {}).get("text/html", "") for output in cell.outputs)
 
 
 def _shows(cell, *mime_types: str) -> bool:
@@ -72,7 +80,7 @@ def test_the_course_has_its_first_lessons():
 
 @every_notebook
 def test_at_least_half_of_the_code_cells_are_compared(path):
-    cells = code_cells(path)
+    cells = [cell for cell in code_cells(path) if not _is_question(cell)]
     compared = [cell for cell in cells if _is_compared(cell)]
     assert 2 * len(compared) >= len(cells), (
         f"{path.name}: nbval compares a text of only {len(compared)} of {len(cells)} code cells; "
@@ -92,6 +100,7 @@ def test_a_figure_alone_or_an_ignored_cell_does_not_count_as_compared():
     assert not _is_compared(cell(result("stream", text=" \n")))
     assert not _is_compared(cell(result("display_data", data={"text/plain": "<Figure>", "image/png": "x"})))
     assert not _is_compared(cell(result("display_data", data={"text/html": f"<img {FIGURE}>", "text/plain": "F"})))
+    assert not _is_compared(cell(result("display_data", data={"text/html": f"<p {ASKED}>", "text/plain": "Which?"})))
     assert not _is_compared(cell(result("display_data", data={"text/plain": "IntSlider()", WIDGET: {"model_id": "x"}})))
     assert not _is_compared(cell(result("stream", text="0.5\n"), metadata={"tags": ["nbval-ignore-output"]}))
     assert not _is_compared(cell(result("stream", text="0.5\n"), source="# NBVAL_IGNORE_OUTPUT\n1"))
@@ -162,6 +171,50 @@ def test_a_lesson_opens_with_aims_prerequisites_minutes_and_download_size(path):
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     for promised in (r"you will be able to", r"prerequisites?", r"\d+\s+minutes?", r"download|\bMB\b"):
         assert re.search(promised, first.source, re.IGNORECASE), f"{path.name}: the first cell lacks {promised!r}"
+
+
+@pytest.mark.parametrize("path", [*lessons(), *appendices()], ids=lambda p: p.name)
+def test_the_declared_minutes_are_those_of_the_rule(path):
+    found = hours(path)
+    assert found.honest, (
+        f"{path.name} declares {found.declared} minutes; by the rule it is {found.minutes:.0f}: write "
+        f"'about {5 * round(found.minutes / 5)} minutes', or see `several-tokens hours` for what to shorten"
+    )
+
+
+@every_lesson
+def test_a_core_lesson_has_at_most_45_minutes_and_40_cells(path):
+    found = hours(path)
+    short = found.minutes <= 45.5 and found.cells <= 40
+    if path.name[:2] not in FINAL:
+        assert not short, f"{path.name} is short enough now: add it to FINAL in repo.py"
+        return
+    assert short, f"{path.name}: {found.cells} cells, {found.minutes:.0f} minutes by the rule; move some to an appendix"
+
+
+def _calls(path, name: str) -> list[tuple[int, str]]:
+    """Number of the cell and first argument of every call of a function of predictions, in their order."""
+    call = re.compile(rf"""\b{name}\(\s*["']([^"']+)["']""")
+    return [(n, i) for n, c in enumerate(read(path).cells) if c.cell_type == "code" for i in call.findall(c.source)]
+
+
+@pytest.mark.parametrize("path", [*lessons(), *appendices()], ids=lambda p: p.name)
+def test_every_prediction_is_asked_before_its_outcome_and_the_lesson_ends_with_calibration(path):
+    asked, told = _calls(path, "predict"), _calls(path, "outcome")
+    places = {key: n for n, key in asked}
+    assert len(places) == len(asked), f"{path.name}: an id is asked for twice: {[key for _, key in asked]}"
+    assert sorted(places) == sorted(key for _, key in told), f"{path.name}: asked {sorted(places)}, told {told}"
+    early = [key for n, key in told if n <= places[key]]
+    assert not early, f"{path.name}: the outcomes of {early} do not follow their questions"
+    assert all(key.startswith(f"{path.name[:2]}.") for key in places), f"{path.name}: ids of another lesson"
+    ends = _calls(path, "calibration")
+    assert (ends and ends[-1][0] > max(n for n, _ in told)) if asked else not ends, f"{path.name}: calibration is amiss"
+
+
+@every_lesson
+def test_a_lesson_in_its_final_form_asks_for_predictions(path):
+    if path.name[:2] in FINAL:
+        assert len(_calls(path, "predict")) >= 2, f"{path.name} asks for no predictions"
 
 
 def _has_explorer(cell) -> bool:
@@ -395,8 +448,7 @@ def test_importing_the_package_is_quick_and_does_no_work():
 
 def test_exercises_load_neither_torch_nor_a_lesson_before_they_are_asked_for():
     program = (
-        "import sys, course_utils.teaching.exercises; "
-        "print([m for m in sys.modules if m == 'torch' or '.lesson' in m])"
+        "import sys, course_utils.teaching.exercises; print([m for m in sys.modules if m == 'torch' or '.lesson' in m])"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert out.strip() == "[]"

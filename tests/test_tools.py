@@ -1,11 +1,12 @@
 """The tools behind ``make notebooks`` and ``make test``."""
 
+import os
 import subprocess
 import sys
 
 import nbformat
 import pytest
-from repo import ROOT
+from repo import ROOT, lessons
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -55,6 +56,35 @@ def test_standard_error_of_an_ignored_cell_is_dropped(tmp_path):
     assert cell.outputs == [] and cell.metadata == {"tags": ["nbval-ignore-output"]}
 
 
+def test_only_with_time_are_the_seconds_of_lessons_stored(tmp_path, monkeypatch):
+    from course_utils.teaching import hours
+
+    monkeypatch.setattr(hours, "SECONDS", tmp_path / "seconds.json")
+    monkeypatch.setattr(run_notebooks, "run", lambda path, timeout: "failed" if "99" in path.name else None)
+    monkeypatch.setenv("COURSE_COMPARED", "")
+    places = [
+        tmp_path / "notebooks" / "01_a.ipynb",
+        tmp_path / "notebooks" / "99_b.ipynb",
+        tmp_path / "solutions.ipynb",
+    ]
+    places[0].parent.mkdir()
+    for path in places:
+        path.touch()
+    names = [str(path) for path in places]
+    assert run_notebooks.main(names) == 1 and hours.measured_seconds() == {}
+    assert run_notebooks.main(["--time", *names]) == 1
+    assert list(hours.measured_seconds()) == ["01_a.ipynb"], "neither solutions nor what failed"
+
+
+def test_a_notebook_is_run_without_the_readers_predictions(monkeypatch):
+    monkeypatch.setenv("COURSE_COMPARED", "")
+    monkeypatch.delenv("COURSE_COMPARED")
+    seen = []
+    monkeypatch.setattr(run_notebooks, "run", lambda path, timeout: seen.append(os.environ.get("COURSE_COMPARED")))
+    run_notebooks.main([str(lessons()[0])])
+    assert seen == ["1"]
+
+
 def test_lessons_run_before_solutions():
     names = [path.relative_to(ROOT / "notebooks").as_posix() for path in run_notebooks.all_notebooks()]
     assert names == sorted(names, key=lambda name: ("/" in name, name))
@@ -87,7 +117,7 @@ def test_make_test_ends_with_the_names_of_what_failed(monkeypatch, tmp_path, cap
 def test_every_test_file_is_run_by_exactly_one_stage():
     unit = run_tests.STAGES["unit"][1]
     own = {part.removeprefix("--ignore=") for part in unit if part.startswith("--ignore=")}
-    assert own == {run_tests.STAGES[stage][1][-1] for stage in ("workers", "exercises", "browser")}
+    assert own == {run_tests.STAGES[stage][1][-1] for stage in ("workers", "exercises", "browser", "site")}
     assert "tests" in unit and all((ROOT / name).exists() for name in own)
 
 

@@ -11,6 +11,8 @@ a deck of it, with one idea, at most one figure or table, on each.
 """
 
 import argparse
+import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -161,19 +163,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="all of them when none is named")
     parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take (default 600)")
+    parser.add_argument("--time", action="store_true", help="also store how long each lesson took, for its hours")
     options = parser.parse_args(arguments)
     missing = [path for path in options.notebooks if not path.is_file()]
     if missing:
         parser.error(f"there is no {missing[0]}")
+    os.environ["COURSE_COMPARED"] = "1"  # a reader's predictions stay out of the stored outputs
     failed = 0
     for path in options.notebooks or all_notebooks():
         print(f"{path}: ", end="", flush=True)
         start = time.perf_counter()
         problem = run(path.resolve(), options.timeout)
-        print(f"{'FAILED' if problem else 'ok'} in {time.perf_counter() - start:.0f} s", flush=True)
+        seconds = time.perf_counter() - start
+        print(f"{'FAILED' if problem else 'ok'} in {seconds:.0f} s", flush=True)
         if problem:
             print(problem, file=sys.stderr)
             failed += 1
+        elif options.time and path.resolve().parent.name == "notebooks":
+            from course_utils.teaching import hours
+
+            hours.store_seconds({path.name: seconds}, f"{os.cpu_count()} cores, {platform.machine()}")
     return int(failed > 0)
 
 

@@ -1,6 +1,6 @@
 """Run the checks of ``make test``, one stage after the other, and say how long each took.
 
-    python tools/run_tests.py [lint] [unit] [workers] [notebooks] [exercises] [browser]
+    python tools/run_tests.py [lint] [unit] [workers] [notebooks] [exercises] [browser] [site]
 
 All stages run even when one fails, so that one run tells everything. Unit tests
 and notebooks run in two processes with half the threads each: a model leaves a core
@@ -21,6 +21,7 @@ PYTEST = [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=5"]
 TWO_PROCESSES = ["--numprocesses=2", "--dist=loadfile"]
 # Each of these is a stage of its own.
 EXERCISES, BROWSER, WORKERS = "tests/teaching/test_exercises.py", "tests/browser", "tests/search/scale/test_encode.py"
+SITE = "tests/site"
 NBVAL = [
     "--nbval",
     "--nbval-current-env",
@@ -37,12 +38,13 @@ STAGES = {
     "lint": ("ruff and import-linter", RUFF, LINT_IMPORTS),
     "unit": (
         "unit tests",
-        [*PYTEST, *TWO_PROCESSES, "tests", *(f"--ignore={path}" for path in (EXERCISES, BROWSER, WORKERS))],
+        [*PYTEST, *TWO_PROCESSES, "tests", *(f"--ignore={path}" for path in (EXERCISES, BROWSER, WORKERS, SITE))],
     ),
     "workers": ("workers that encode together, killed on the way", [*PYTEST, WORKERS]),
     "notebooks": ("notebooks, compared with what is committed", [*PYTEST, *NBVAL, *TWO_PROCESSES, "notebooks"]),
     "exercises": ("exercises and quizzes", [*PYTEST, EXERCISES]),
     "browser": ("the lessons in a browser", [*PYTEST, BROWSER]),
+    "site": ("the site, in a browser without a network", [*PYTEST, SITE]),
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from course_utils import gates
-from course_utils.measures.evaluation import Interval, bootstrap, bootstrap_indices
+from course_utils.measures.evaluation import Interval, bootstrap
 from course_utils.measures.spectrum import components, variation
 
 # --- Alignment: the words of another text ---------------------------------------------------------
@@ -188,34 +188,58 @@ def movement(
     change = after - before
     if not np.abs(change).max() > 0:
         raise ValueError("the embeddings did not move: no direction has a share in it")
-    null = np.array([_shares(turned - before, u) for turned in _turned(after, n_draws, seed)])
-    real = (
-        bootstrap_indices(len(change), lambda rows, part=part: _shares(change[rows], u)[part], 500, seed=seed)
-        for part in (0, 1)
-    )
+    null = _turned_shares(before, after, u, n_draws, seed)
+    real = _resampled_shares(change, u, 500, seed)
     ranges = np.quantile(null, [0.025, 0.5, 0.975], axis=0).tolist()
     shares = (Excess(*pair) for pair in zip(real, *ranges, strict=True))
     return Movement(bootstrap(along, seed=seed), *shares)
 
 
-def _turned(rows: np.ndarray, n_draws: int, seed: int):
-    """The rows under random rotations of their space, one after the other.
+def _resampled_shares(change: np.ndarray, u: np.ndarray, n_resamples: int, seed: int) -> list[Interval]:
+    """Both shares with percentile bootstrap intervals, from sums: a resample only says how often a text counts."""
+    n, rng = len(change), np.random.default_rng(seed)
+    drawn = (rng.integers(n, size=n) for _ in range(n_resamples))
+    counts = np.stack([np.bincount(rows, minlength=n) for rows in drawn] + [np.ones(n, dtype=int)])
+    along, sizes = change @ u, (change**2).sum(axis=1)
+    mean = counts @ change / n
+    total, part = (mean**2).sum(axis=1), mean @ u
+    apart, apart_along = counts @ sizes - n * total, counts @ along**2 - n * part**2
+    shares = _ratios(part**2, total, apart_along, apart, counts @ sizes)
+    ends = np.quantile(shares[:-1], [0.025, 0.975], axis=0)
+    return [Interval(float(shares[-1, i]), float(ends[0, i]), float(ends[1, i])) for i in (0, 1)]
 
-    A rotation of d dimensions acts on the rows only through the space that they span: that space is drawn at random.
+
+def _ratios(part, total, apart_along, apart, scale) -> np.ndarray:
+    """The share in the mean movement and the share text by text, ``[m, 2]``; 0 where there is nothing to share."""
+    noise = 1e-13 * scale  # equal movements leave rounding errors
+    pairs = ((part, total), (np.maximum(apart_along, 0), apart))
+    return np.stack([np.where(whole > noise, of / np.maximum(whole, noise), 0.0) for of, whole in pairs], axis=1)
+
+
+def _turned_shares(before: np.ndarray, after: np.ndarray, u: np.ndarray, n_draws: int, seed: int) -> np.ndarray:
+    """Both shares under random rotations R of ``after``, ``[n_draws, 2]``.
+
+    A rotation changes neither lengths nor the spread of ``after``: only its mean, its part along u and the trace of
+    ``R Σ_i â_i b_iᵀ`` (both sides centred) have to be computed for each R, so no text is turned.
     """
-    basis = components(rows).directions  # [r, d], orthonormal
-    inside = rows @ basis.T
+    basis = components(after).directions  # [r, d], orthonormal: a rotation acts through the space of the rows
+    inside = after @ basis.T
+    middles = before.mean(axis=0), inside.mean(axis=0)
+    a, b = before - middles[0], inside - middles[1]
+    crossed, spread, along = b.T @ a, (a**2).sum() + (b**2).sum(), a @ u
+    found = []
+    for turn in _rotations(basis, n_draws, seed):  # [d, r]
+        mean = turn @ middles[1] - middles[0]
+        rest = b @ (turn.T @ u) - along
+        apart = spread - 2 * np.einsum("dr,rd->", turn, crossed)
+        found.append((mean @ u, mean @ mean, rest @ rest, apart))
+    part, total, apart_along, apart = np.array(found).T
+    return _ratios(part**2, total, apart_along, apart, spread + len(a) * total)
+
+
+def _rotations(basis: np.ndarray, n_draws: int, seed: int):
+    """Random rotations of the d dimensions, as far as the rows of ``basis [r, d]`` feel them: ``[d, r]`` each."""
     rng = np.random.default_rng(seed)
     for _ in range(n_draws):
         q, r = np.linalg.qr(rng.normal(size=basis.T.shape))
-        yield inside @ (q * np.sign(np.diagonal(r))).T  # with these signs every rotation is equally likely
-
-
-def _shares(change: np.ndarray, u: np.ndarray) -> tuple[float, float]:
-    """The share of ``u`` in the mean change, and in what every change has besides; 0 where there is nothing."""
-    mean = change.mean(axis=0)
-    rest = change - mean
-    total, apart = mean @ mean, (rest**2).sum()
-    noise = 1e-20 * (change**2).sum()  # equal movements leave rounding errors
-    along = ((rest @ u) ** 2).sum() / apart if apart > noise else 0.0
-    return float((mean @ u) ** 2 / total) if total > noise else 0.0, float(along)
+        yield q * np.sign(np.diagonal(r))  # with these signs every rotation is equally likely

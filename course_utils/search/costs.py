@@ -191,6 +191,36 @@ def cost_table(
     return table
 
 
+def size_from(
+    encoder: Encoder, query_lengths: Sequence[int], read: float, query_model: bool, share: float = 1.0
+) -> float:
+    """The number of documents from which on a query costs at most a ``share`` of the multiply-adds of a dense cosine.
+
+    Dense: ``model + N · d``. Postings: ``N · read``, and ``model + V · d`` more where the query is decoded. So
+    ``N = (own − share · model) / (share · d − read)`` with ``own`` the sparse query's model and output layer, or 0.
+
+    Args:
+        query_lengths: tokens of the queries; the mean is charged.
+        read: postings read per query *and document*: ``postings_read(…).mean() / n_documents``.
+        query_model: whether a query goes through encoder and output layer (M > 0).
+
+    Returns:
+        1 where already one document is enough.
+
+    Raises:
+        ValueError: no lengths, or a share that no size reaches because the postings alone cost more of the scan.
+    """
+    if not len(query_lengths):
+        raise ValueError("need the length of at least one query")
+    if not 0 <= read < share * encoder.width:
+        raise ValueError(
+            f"{read:g} postings read per document are not below {share:g} of the {encoder.width} of a scan"
+        )
+    model = float(np.mean([encoder.forward(int(n)) for n in query_lengths]))
+    own = (model + encoder.output_layer) * query_model
+    return max(1.0, float(np.ceil((own - share * model) / (share * encoder.width - read))))
+
+
 # --- One query, as plainly as it goes -------------------------------------------------------------
 
 
@@ -233,6 +263,22 @@ def best(scores: np.ndarray, k: int = 10, above: float = -np.inf) -> np.ndarray:
 
 
 # --- Milliseconds ---------------------------------------------------------------------------------
+
+
+def milliseconds(ask: Callable[[str], object], queries: Sequence[str]) -> float:
+    """The median time of one call of ``ask``, over the queries; the first is asked once more, to warm up.
+
+    Raises:
+        ValueError: no query.
+    """
+    if not len(queries):
+        raise ValueError("need at least one query to measure")
+    times = []
+    for query in [queries[0], *queries]:
+        started = time.perf_counter()
+        ask(query)
+        times.append(1000 * (time.perf_counter() - started))
+    return float(np.median(times[1:]))
 
 
 def measure_search(

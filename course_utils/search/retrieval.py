@@ -3,36 +3,27 @@
 A :class:`Workbench` holds one collection as one embedder sees it. Its methods return scores
 ``[n_queries, n_docs]``, and :meth:`Workbench.judge` turns scores into one number per query.
 
-    several-tokens search --beir FOLDER --title NAME smol-sgpt-qa smol-grit
-
-encodes a collection in BEIR layout (in the cache, resumable), chooses a setting on one half of its queries, scores all
-systems on the other half, and writes the rows into ``data/retrieval_results.json`` with what they were made from.
+:mod:`course_utils.search.fair` compares the systems, each with a setting chosen on the tuning half;
+:mod:`course_utils.search.results` does it by command for any collection and keeps the results.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from course_utils import gates
 from course_utils.measures import alignment, evaluation, spectrum
-from course_utils.measures.evaluation import Interval
 from course_utils.measures.lexical import BM25
-from course_utils.models import registry
 from course_utils.search import sparse
-from course_utils.shipped import collections
+from course_utils.search.costs import postings_read
 from course_utils.shipped.collections import Embedded
 from course_utils.texts.datasets import Retrieval
-from course_utils.texts.readers import retrieval
 
-#: Where ``several-tokens search`` writes.
-RESULTS = Path(__file__).resolve().parents[2] / "data" / "retrieval_results.json"
-#: The grid of K and M among which is chosen.
-KS, MS = (32, 64, 128, 256, 512, 1000, 2000), (0, 5, 10, 25, 50, 100)
+#: The grid of K and M among which is chosen. Its largest K makes a list fourteen times as large as a dense vector.
+KS, MS = (128, 256, 512, 1000, 2000, 4000, 8000), (0, 5, 10, 25, 50, 100)
 #: The largest K and M for which logits are kept; all smaller ones are cut from these.
 LARGEST_K, LARGEST_M = max(KS), max(MS)
 #: A setting counts as good enough when its mean is at least this share of the best one's.
@@ -75,13 +66,25 @@ class Workbench:
         tokenizer: the embedder's.
         ignore_identical_ids: judge without the document whose id is the query's, see
             :func:`course_utils.measures.evaluation.rank`.
+        groups: per query what it belongs to, for instance its article; by default every query is on its own.
+            :meth:`halves` keeps groups together.
+        largest: the largest K and M that will be asked for; less than :data:`LARGEST_K` and :data:`LARGEST_M` saves
+            memory. A K beyond the tokens that there are keeps all of them.
 
     Attributes:
         direction: ``u_1`` of the documents' embeddings.
     """
 
     def __init__(
-        self, collection: Retrieval, embedded: Embedded, unembedding, tokenizer, *, ignore_identical_ids: bool = False
+        self,
+        collection: Retrieval,
+        embedded: Embedded,
+        unembedding,
+        tokenizer,
+        *,
+        ignore_identical_ids: bool = False,
+        groups: Sequence[Hashable] | None = None,
+        largest: tuple[int, int] | None = None,
     ):
         sizes = (len(collection.corpus), len(collection.queries))
         if (len(embedded.documents), len(embedded.queries)) != sizes:
@@ -89,7 +92,11 @@ class Workbench:
                 f"the collection has {sizes[0]} documents and {sizes[1]} queries, embedded are "
                 f"{len(embedded.documents)} and {len(embedded.queries)}"
             )
+        if groups is not None and len(groups) != sizes[1]:
+            raise ValueError(f"{len(groups)} groups for {sizes[1]} queries; give one for each query")
         self.collection, self.embedded, self.tokenizer = collection, embedded, tokenizer
+        self.groups = list(collection.queries) if groups is None else list(groups)
+        self.largest = largest
         self.ignore_identical_ids = ignore_identical_ids
         self.unembedding = unembedding.detach().float() if hasattr(unembedding, "detach") else unembedding
         self.query_ids, self.document_ids = list(collection.queries), list(collection.corpus)
@@ -102,14 +109,17 @@ class Workbench:
 
     def documents(self, setting: Setting) -> csr_array:
         """The documents' vectors, ``[n_docs, C]``."""
-        vectors = _weighted(self._raw(setting)[0], setting.k, setting.log1p)
+        vectors = _weighted(self._raw(setting, k=setting.k)[0], setting.k, setting.log1p)
         return sparse.unit_rows(vectors) if setting.unit else vectors
 
-    def queries(self, setting: Setting, documents: csr_array) -> csr_array:
-        """The queries' vectors, ``[n_queries, C]``; token weights come from the documents."""
-        expansion = _weighted(self._raw(setting)[1], setting.m, setting.log1p) if setting.m else None
+    def queries(self, setting: Setting, documents: csr_array, own: bool = True) -> csr_array:
+        """The queries' vectors, ``[n_queries, C]``; token weights come from the documents.
+
+        Without their ``own`` tokens only the aligned ones are left, with the same weights.
+        """
+        expansion = _weighted(self._raw(setting, m=setting.m)[1], setting.m, setting.log1p) if setting.m else None
         return sparse.query_vectors(
-            self.query_tokens[setting.variants],
+            self.query_tokens[setting.variants] if own else [()] * len(self.query_ids),
             len(self.unembedding),
             token_weights=self.token_weights(setting, documents),
             expansion=expansion,
@@ -129,20 +139,35 @@ class Workbench:
             raise ValueError(f"idf must be 'texts', 'lists' or 'none'; got {setting.idf!r}")
         return sparse.idf(documents) if setting.idf == "lists" else None
 
-    def _raw(self, setting: Setting) -> tuple[csr_array, csr_array]:
+    def _raw(self, setting: Setting, k: int = 0, m: int = 0) -> tuple[csr_array, csr_array]:
         """Logits of documents and queries at the largest K and M, before any weighting; kept for the next call."""
-        key = (setting.share, setting.merge)
+        key, largest = (setting.share, setting.merge), self.largest or (LARGEST_K, LARGEST_M)
+        if k > largest[0] or m > largest[1]:
+            raise ValueError(
+                f"{f'K = {k}' if k else f'M = {m}'} exceeds the largest of this workbench, K = {largest[0]}, "
+                f"M = {largest[1]}"
+            )
         if key not in self._decoded:
-            options = {
-                "exclude": self.exclude,
-                "direction": self.direction,
-                "share": setting.share,
-                "unit": False,
-                "classes": self.classes if setting.merge else None,
-            }
-            sides = ((self.embedded.documents, LARGEST_K), (self.embedded.queries, LARGEST_M))
-            self._decoded[key] = tuple(sparse.document_vectors(h, self.unembedding, k, **options) for h, k in sides)
+            sides = zip((self.embedded.documents, self.embedded.queries), largest, strict=True)
+            self._decoded[key] = tuple(self._logits(h, setting, k) for h, k in sides)
         return self._decoded[key]
+
+    def _logits(self, embeddings: np.ndarray, setting: Setting, k: int) -> csr_array:
+        usable = int(self.classes.max()) + 1 if setting.merge else len(self.unembedding) - len(set(self.exclude))
+        return sparse.document_vectors(
+            embeddings,
+            self.unembedding,
+            max(1, min(k, usable)),
+            exclude=self.exclude,
+            direction=self.direction,
+            share=setting.share,
+            unit=False,
+            classes=self.classes if setting.merge else None,
+        )
+
+    def decoded(self, embeddings: np.ndarray, setting: Setting, k: int) -> csr_array:
+        """The k aligned tokens of embeddings ``[n, d]`` of your own, weighted as in the setting, not scaled."""
+        return _weighted(self._logits(embeddings, setting, k), k, setting.log1p)
 
     def forget(self) -> None:
         """Give back the memory of the logits that are kept for further settings."""
@@ -208,9 +233,15 @@ class Workbench:
         return np.array([per_query[i] for i in ids if i in per_query])
 
     def halves(self) -> tuple[list[int], list[int]]:
-        """Numbers of the queries on which settings are chosen, and of those on which results are reported."""
+        """Numbers of the queries on which settings are chosen, and of those on which results are reported.
+
+        Every second group goes to either half, whole, so that no article is on both sides. Queries without a relevant
+        document are in neither.
+        """
         usable = [i for i, q in enumerate(self.query_ids) if any(r > 0 for r in self.collection.qrels[q].values())]
-        return usable[::2], usable[1::2]
+        number = {group: n for n, group in enumerate(dict.fromkeys(self.groups[i] for i in usable))}
+        tune, held_out = ([i for i in usable if number[self.groups[i]] % 2 == half] for half in (0, 1))
+        return tune, held_out
 
 
 def _weighted(raw: csr_array, k: int, log1p: bool) -> csr_array:
@@ -223,27 +254,57 @@ def _weighted(raw: csr_array, k: int, log1p: bool) -> csr_array:
 # --- Choosing and comparing -----------------------------------------------------------------------
 
 
-def grid(bench: Workbench, setting: Setting, rows: Sequence[int], ks=KS, ms=MS) -> np.ndarray:
-    """Mean nDCG@10 over the queries ``rows`` for every K and M, float64 ``[len(ks), len(ms)]``."""
-    result = np.empty((len(ks), len(ms)))
+class Grid(NamedTuple):
+    """Quality and price of every K and M.
+
+    Attributes:
+        scores: nDCG@10, float64 ``[len(ks), len(ms), queries]``.
+        read: postings that a query reads, means, ``[len(ks), len(ms)]``.
+        held: tokens that a document's list holds, means, ``[len(ks)]``; at most K, since only positive logits count.
+    """
+
+    scores: np.ndarray
+    read: np.ndarray
+    held: np.ndarray
+
+
+def grid(bench: Workbench, setting: Setting, rows: Sequence[int], ks=KS, ms=MS) -> Grid:
+    """Every K and M for the queries ``rows``, the rest as in ``setting``."""
+    found = Grid(np.empty((len(ks), len(ms), len(rows))), np.empty((len(ks), len(ms))), np.empty(len(ks)))
     for i, k in enumerate(ks):
         documents = bench.documents(replace(setting, k=k))
-        index = sparse.inverted_index(documents)
+        index, found.held[i] = sparse.inverted_index(documents), documents.nnz / documents.shape[0]
         for j, m in enumerate(ms):
             queries = bench.queries(replace(setting, k=k, m=m), documents)
-            result[i, j] = bench.judge(sparse.scores(queries, index=index), rows).mean()
-    return result
+            found.scores[i, j] = bench.judge(sparse.scores(queries, index=index), rows)
+            found.read[i, j] = postings_read(documents, csr_array(queries[list(rows)])).mean()
+    return found
 
 
-def cheapest(means: np.ndarray, ks=KS, ms=MS, good_enough: float = GOOD_ENOUGH) -> tuple[int, int]:
-    """The smallest ``K · (M + 10)`` among the pairs within ``good_enough`` of the best mean; returns K and M.
+def cheapest(means: np.ndarray, prices: np.ndarray, good_enough: float = GOOD_ENOUGH) -> tuple[int, int]:
+    """Row and column of the lowest price among the fields within ``good_enough`` of the best mean.
 
-    The product stands for the postings that a query reads: lists grow with K, and a query has about ten
-    tokens of its own.
+    Of equal prices the better mean is taken. One rule for both sides of a comparison.
+
+    Args:
+        means, prices: ``[rows, columns]``.
+
+    Raises:
+        ValueError: other shapes than each other, or a mean that is not finite.
     """
-    enough = [(k * (m + 10), k, m) for i, k in enumerate(ks) for j, m in enumerate(ms)
-              if means[i, j] >= good_enough * means.max()]  # fmt: skip
-    return min(enough)[1:]
+    means, prices = (np.asarray(a, dtype=np.float64) for a in (means, prices))
+    if means.shape != prices.shape or not np.isfinite(means).all():
+        raise ValueError(f"need a finite mean and a price for every field; got shapes {means.shape}, {prices.shape}")
+    enough = means >= good_enough * means.max()
+    return min(zip(*np.nonzero(enough), strict=True), key=lambda at: (prices[at], -means[at]))
+
+
+def postings_prices(ks=KS, ms=MS) -> np.ndarray:
+    """``K · (M + 10)`` for every K and M: the postings that a query reads, up to a factor.
+
+    Lists grow with K, and a query has about ten tokens of its own.
+    """
+    return np.outer(ks, np.add(ms, 10))
 
 
 def weightings(setting: Setting = Setting()) -> dict[str, Setting]:
@@ -260,107 +321,3 @@ def weightings(setting: Setting = Setting()) -> dict[str, Setting]:
         "variants merged on both sides": replace(setting, variants=False, merge=True),
         "expansion weight 1": replace(setting, expansion_weight=1.0),
     }
-
-
-def systems(bench: Workbench, setting: Setting) -> dict[str, np.ndarray]:
-    """Scores of all systems by name, single ones first, then hybrids."""
-    dense, tokens, lexical = bench.dense(), bench.aligned(setting), bench.lexical()
-    return {
-        "dense cosine": dense,
-        "aligned tokens": tokens,
-        "aligned tokens, M = 0": bench.aligned(replace(setting, m=0)),
-        "own tokens only": bench.in_text(setting.share),
-        "BM25": lexical,
-        "BM25 + aligned tokens, ranks": evaluation.fuse_ranks(lexical, tokens),
-        "BM25 + aligned tokens, scores": evaluation.fuse_scores(lexical, tokens),
-        "BM25 + dense, ranks": evaluation.fuse_ranks(lexical, dense),
-        "BM25 + dense, scores": evaluation.fuse_scores(lexical, dense),
-    }
-
-
-def ratio(part: np.ndarray, whole: np.ndarray) -> Interval:
-    """``mean(part) / mean(whole)`` with a bootstrap interval over queries: what share of the quality is kept."""
-    return evaluation.bootstrap_rows(part, whole, statistic=lambda a, b: a.mean() / b.mean())
-
-
-# --- Results on any collection --------------------------------------------------------------------
-
-
-def report(bench: Workbench, setting: Setting, rows: Sequence[int]) -> dict[str, list[float]]:
-    """nDCG@10 of all systems for each of the queries ``rows``, rounded to four digits."""
-    return {name: bench.judge(s, rows).round(4).tolist() for name, s in systems(bench, setting).items()}
-
-
-def measure(collection: Retrieval, name: str, dtype: str, **options: bool) -> dict:
-    """Choose a setting on one half of a collection's queries, score all systems on the other half.
-
-    ``options`` are those of :class:`Workbench`.
-    """
-    from course_utils.models.embedder import Backbone
-
-    embedded = collections.encode(name, collection, dtype)
-    backbone = Backbone(registry.get(name).backbone)
-    bench = Workbench(collection, embedded, backbone.unembedding, backbone.tokenizer, **options)
-    tune, held_out = bench.halves()
-    k, m = cheapest(grid(bench, Setting(), tune))
-    setting = Setting(k=k, m=m)
-    return {
-        "embedder": name,
-        "documents": len(collection.corpus),
-        "queries": len(held_out),
-        "setting": asdict(setting),
-        "made_from": collections.source(name, collection, dtype),
-        "nDCG@10": report(bench, setting, held_out),
-        **{name: value for name, value in options.items() if value},
-    }
-
-
-def results(path: Path | None = None) -> list[dict]:
-    """The rows that ``several-tokens search`` has written, one per collection and embedder; none without a file."""
-    path = path or RESULTS
-    return gates.json_value(gates.read_text(path), str(path)) if path.exists() else []
-
-
-def is_current(row: Mapping) -> bool:
-    """Whether a row was made with today's backbone and adapter; its collection need not be at hand."""
-    name, made_from = row["embedder"], row["made_from"]
-    if not registry.available((name,)):
-        return False
-    today = collections.source(name, Retrieval({}, {}, {}), made_from["dtype"])
-    return {**today, "collection": made_from["collection"]} == made_from
-
-
-def add_result(row: dict, path: Path | None = None) -> None:
-    """Put a row into the file, in the place of an older one for the same collection and embedder."""
-    path, key = path or RESULTS, (row["collection"], row["embedder"])
-    rows = [r for r in results(path) if (r["collection"], r["embedder"]) != key] + [row]
-    with gates.replacing(path) as file:
-        file.write(json.dumps(sorted(rows, key=lambda r: (r["collection"], r["embedder"])), indent=1) + "\n")
-
-
-def score(
-    names: Iterable[str],
-    folder: str,
-    title: str,
-    split: str = "test",
-    dtype: str = "float32",
-    report=print,
-    **options: bool,
-) -> None:
-    """Score embedders on a collection in BEIR layout and write a row for each into :data:`RESULTS`.
-
-    Args:
-        names: embedders of the registry.
-        folder: with ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/``; or a hub id.
-        title: the collection's name in the table.
-        split: which judgements, for instance ``"test"``.
-        dtype: ``"float32"``, or ``"bfloat16"`` for a rough result in a fraction of the time.
-        report: called with a line of means after every embedder.
-        options: those of :class:`Workbench`.
-    """
-    collection = retrieval(folder, split)
-    for name in names:
-        row = measure(collection, name, dtype, **options)
-        add_result({"collection": title, **row})
-        means = {system: round(float(np.mean(values)), 3) for system, values in row["nDCG@10"].items()}
-        report(f"{title}, {name}: {json.dumps(means)}")

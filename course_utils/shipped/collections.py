@@ -5,7 +5,7 @@ A run that was cut goes on where it stopped; the pieces lie in the cache.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +43,14 @@ def source(name: str, collection: Retrieval, dtype: str = "float32") -> dict[str
     return {**made_from, **files.weights(spec), "dtype": dtype}
 
 
-def encode(name: str, collection: Retrieval, dtype: str = "float32", report=print, backbone=None) -> Embedded:
+def encode(
+    name: str,
+    collection: Retrieval,
+    dtype: str = "float32",
+    report=print,
+    backbone=None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Embedded:
     """Embed documents and queries of any collection, in pieces that are kept in the cache.
 
     Args:
@@ -52,24 +59,38 @@ def encode(name: str, collection: Retrieval, dtype: str = "float32", report=prin
         dtype: ``"float32"``, or ``"bfloat16"`` for a rough result in a fraction of the time.
         report: called with a line after every tenth piece.
         backbone: the language model, if it is in memory already (in ``dtype``).
+        progress: called after every piece instead, with the number of pieces that are done and of all.
     """
-    key = files.digest(json.dumps(source(name, collection, dtype)).encode())[:16]
-    folder = store.cache_folder() / "collections" / f"{name}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-    queries, documents = list(collection.queries.values()), list(collection.corpus.values())
-    pieces = [("query", queries[i : i + PIECE]) for i in range(0, len(queries), PIECE)]
-    pieces += [("passage", documents[i : i + PIECE]) for i in range(0, len(documents), PIECE)]
-    parts = [folder / f"{number:05}.npy" for number in range(len(pieces))]
+    pieces, parts = _pieces(name, collection, dtype)
+    parts[0].parent.mkdir(parents=True, exist_ok=True)
     left = [i for i, file in enumerate(parts) if not file.exists()]
     if left:
         with merged(name, dtype, backbone) as embedder:
             for done, i in enumerate(left, start=1):
                 if not parts[i].exists():  # a second process may be at work on the same collection
                     _write(parts[i], _encoded(embedder, *pieces[i]))
-                if done % 10 == 0 or done == len(left):
+                if progress is not None:
+                    progress(len(pieces) - len(left) + done, len(pieces))
+                elif done % 10 == 0 or done == len(left):
                     report(f"{name}: {len(pieces) - len(left) + done} of {len(pieces)} pieces")
     sides = {side: [np.load(f) for f, (role, _) in zip(parts, pieces, strict=True) if role == side] for side in _ROLES}
     return Embedded(np.concatenate(sides["passage"]), np.concatenate(sides["query"]))
+
+
+def left(name: str, collection: Retrieval, dtype: str = "float32") -> int:
+    """How many texts of a collection :func:`encode` would still have to encode; 0 if all lie in the cache."""
+    pieces, parts = _pieces(name, collection, dtype)
+    return sum(len(texts) for file, (_, texts) in zip(parts, pieces, strict=True) if not file.exists())
+
+
+def _pieces(name: str, collection: Retrieval, dtype: str) -> tuple[list[tuple[str, list[str]]], list[Path]]:
+    """Side and texts of every piece, and the file that keeps its embeddings."""
+    key = files.digest(json.dumps(source(name, collection, dtype)).encode())[:16]
+    folder = store.cache_folder() / "collections" / f"{name}-{key}"
+    queries, documents = list(collection.queries.values()), list(collection.corpus.values())
+    pieces = [("query", queries[i : i + PIECE]) for i in range(0, len(queries), PIECE)]
+    pieces += [("passage", documents[i : i + PIECE]) for i in range(0, len(documents), PIECE)]
+    return pieces, [folder / f"{number:05}.npy" for number in range(len(pieces))]
 
 
 _ROLES = ("query", "passage")

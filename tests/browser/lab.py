@@ -19,6 +19,9 @@ import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from repo import NOTEBOOKS, ROOT
 
+from course_utils.teaching.predictions.stored import COMPARED
+from course_utils.teaching.workbook import refresh
+
 ERROR = '[data-mime-type="application/vnd.jupyter.error"]'
 SCREENSHOTS = ROOT / "build" / "screenshots"
 
@@ -71,6 +74,7 @@ def _copy_of_the_course(folder: Path) -> Path:
     for name in ("data", "docs", "course_utils"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
+    refresh(folder / "notebooks", folder / "workbook", report=lambda line: None)
     return folder
 
 
@@ -86,7 +90,9 @@ def _settings(folder: Path) -> dict[str, str]:
     ):
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(content), encoding="utf-8")
-    return os.environ | {
+    # A reader's session: here predictions are stored, which they are not where notebooks are run to be compared.
+    inherited = {name: value for name, value in os.environ.items() if name not in COMPARED}
+    return inherited | {
         "JUPYTER_CONFIG_DIR": str(config),
         "JUPYTER_DATA_DIR": str(folder / "share"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
@@ -144,8 +150,8 @@ def _stop(server: subprocess.Popen):
             server.wait(timeout=20)
 
 
-def opened(browser, address: str, name: str):
-    """A page with one lesson open and its kernel ready; what the browser asked of others is in ``page.foreign``.
+def opened(browser, address: str, name: str, folder: str = "notebooks"):
+    """A page with a lesson open and its kernel ready; what the browser asked of others is in ``page.foreign``.
 
     Errors that the page reports are in ``page.complaints``.
     """
@@ -155,7 +161,7 @@ def opened(browser, address: str, name: str):
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     # A workspace of its own: JupyterLab would open again what stood open before, kernels and all.
-    address = f"{address}/lab/workspaces/{name[:2]}-{time.monotonic_ns()}/tree/notebooks/{name}"
+    address = f"{address}/lab/workspaces/{name[:2]}-{time.monotonic_ns()}/tree/{folder}/{name}"
     page.goto(address, wait_until="domcontentloaded", timeout=START_S * 1000)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=START_S * 1000)
     page.wait_for_function("() => window.jupyterapp !== undefined", timeout=60_000)
@@ -211,6 +217,47 @@ def choose_cell(page, heading: str) -> int:
     )
     assert number > 0, f"no cell starts with {heading!r}"
     return number
+
+
+def cell_with(page, *texts: str) -> int:
+    """Number of the first code cell whose source holds all of these texts."""
+    number = page.evaluate(
+        """texts => window.jupyterapp.shell.currentWidget.content.widgets.findIndex(cell =>
+            cell.model.type === 'code' && texts.every(text => cell.model.sharedModel.getSource().includes(text)))""",
+        list(texts),
+    )
+    assert number >= 0, f"no code cell holds {texts}"
+    return number
+
+
+def run_to(page, number: int, seconds: float = RUN_ALL_S) -> None:
+    """Run the cells that have not run yet, in their order, up to and with this one."""
+    page.evaluate(
+        """number => {
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            notebook.activeCellIndex = number;
+            notebook.deselectAll();
+            const first = notebook.widgets.findIndex(
+                cell => cell.model.type === 'code' && cell.model.executionCount === null);
+            if (first >= 0 && first < number) notebook.extendContiguousSelectionTo(first);
+        }""",
+        number,
+    )
+    run(page, "notebook:run-cell", seconds)
+
+
+def said_by(page, number: int) -> str:
+    """What a cell printed or showed."""
+    return page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-OutputArea").first.inner_text()
+
+
+def write_cell(page, number: int, source: str) -> None:
+    """Type another source into a cell."""
+    page.evaluate(
+        """([number, source]) => window.jupyterapp.shell.currentWidget.content.widgets[number]
+            .model.sharedModel.setSource(source)""",
+        [number, source],
+    )
 
 
 def prompts(page) -> str:

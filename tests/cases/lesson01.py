@@ -5,18 +5,6 @@ import torch
 from exercise_cases import Case
 
 
-def last_real(hidden, mask):
-    return torch.stack([states[row.nonzero().max()] for states, row in zip(hidden, mask, strict=True)])
-
-
-def last_column(hidden, mask):
-    return hidden[:, -1]
-
-
-def by_length(hidden, mask):
-    return hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
-
-
 def weights(mask):
     positions = mask * mask.cumsum(dim=1)
     return positions / positions.sum(dim=1, keepdim=True)
@@ -35,6 +23,35 @@ def unscaled(mask):
     return mask * mask.cumsum(dim=1)
 
 
+def over_padding_too(mask):
+    positions = mask.cumsum(dim=1)
+    return positions / positions.sum(dim=1, keepdim=True)
+
+
+def encoder(weigh, masked=True):
+    """An embedder that pools with the given weights, with or without telling the model what is padding."""
+
+    def encode(model, tokenizer, texts):
+        batch = tokenizer(texts, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            inputs = batch if masked else {"input_ids": batch["input_ids"]}
+            states = model(**inputs).last_hidden_state
+        return (weigh(batch["attention_mask"])[:, None].float() @ states)[:, 0].numpy()
+
+    return encode
+
+
+def last_state(model, tokenizer, texts):
+    with torch.no_grad():
+        return model(**tokenizer(texts, padding=True, return_tensors="pt")).last_hidden_state[:, -1]
+
+
+def table_rows(model, tokenizer, texts):
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    states = model.get_input_embeddings()(batch["input_ids"]).detach()
+    return (weights(batch["attention_mask"])[:, None].float() @ states)[:, 0]
+
+
 def mixed(a, b, w):
     return w * a + (1 - w) * b
 
@@ -46,23 +63,60 @@ def mixed_probabilities(a, b, w):
     return np.log(w * softmax(a) + (1 - w) * softmax(b))
 
 
-def lens(states, norm, weight):
-    return torch.cat([norm(states[:-1]), states[-1:]]) @ weight.T
+def lens(normed=True, token=-1, remove=True, pre=False, last_from_the_model=False):
+    """A lens with hooks, and what can go wrong in it."""
 
+    def states(model, inputs):
+        seen, hooks = [], []
+        for layer in model.layers:
+            if pre:
+                hooks.append(layer.register_forward_pre_hook(lambda _, args: seen.append(args[0])))
+            else:
+                hooks.append(layer.register_forward_hook(lambda _, args, out: seen.append(out)))
+        with torch.no_grad():
+            last = model(**inputs).last_hidden_state
+            if last_from_the_model:
+                seen[-1] = last
+            seen = [(s[0] if isinstance(s, tuple) else s)[0, token] for s in seen]
+            found = torch.stack([model.norm(s) if normed else s for s in seen])
+        for hook in hooks if remove else []:
+            hook.remove()
+        return found
 
-def normed_twice(states, norm, weight):
-    return norm(states) @ weight.T
-
-
-def never_normed(states, norm, weight):
-    return states @ weight.T
+    return states
 
 
 CASES = {
-    "01.1": Case(lambda: last_real, [lambda: last_column, lambda: by_length]),
-    "01.2": Case(lambda: weights, [lambda: by_column, lambda: plain_mean, lambda: unscaled]),
-    "01.3": Case(
-        lambda: mixed, [lambda: mixed_probabilities, lambda: lambda a, b, w: a + b, lambda: lambda a, b, w: (a + b) / 2]
+    "01.1": Case(lambda: weights, [lambda: by_column, lambda: plain_mean, lambda: unscaled, lambda: over_padding_too]),
+    "01.2": Case(
+        lambda: encoder(weights),
+        [
+            lambda: encoder(by_column),
+            lambda: encoder(plain_mean),
+            lambda: encoder(over_padding_too),
+            lambda: encoder(unscaled),
+            lambda: encoder(weights, masked=False),
+            lambda: last_state,
+            lambda: table_rows,
+        ],
     ),
-    "01.4": Case(lambda: lens, [lambda: normed_twice, lambda: never_normed]),
+    "01.3": Case(
+        lambda: mixed,
+        [
+            lambda: mixed_probabilities,
+            lambda: lambda a, b, w: a + b,
+            lambda: lambda a, b, w: (a + b) / 2,
+            lambda: lambda a, b, w: (1 - w) * a + w * b,
+        ],
+    ),
+    "01.4": Case(
+        lambda: lens(),
+        [
+            lambda: lens(normed=False),
+            lambda: lens(token=0),
+            lambda: lens(remove=False),
+            lambda: lens(pre=True),
+            lambda: lens(last_from_the_model=True),
+        ],
+    ),
 }

@@ -38,6 +38,17 @@ def _share(before, after, basis=None):
     return v[0] ** 2 / (v**2).sum()
 
 
+def _rotation(d, rng):
+    q, r = np.linalg.qr(rng.normal(size=(d, d)))
+    return q * np.sign(np.diagonal(r))
+
+
+def _in_one_plane(d, rng):
+    turn, angle = np.eye(d), rng.uniform(0, 2 * np.pi)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return turn
+
+
 CASES = {
     "03.1": Case(
         solution=lambda: _v,
@@ -50,6 +61,37 @@ CASES = {
         ],
     ),
     "03.2": Case(
+        solution=lambda: _rotation,
+        wrong=[
+            lambda: lambda d, rng: rng.normal(size=(d, d)),
+            lambda: lambda d, rng: _unit(rng.normal(size=(d, d))),
+            lambda: lambda d, rng: np.eye(d)[rng.permutation(d)],
+            lambda: lambda d, rng: np.linalg.qr(rng.normal(size=(d, d)))[0],
+            lambda: lambda d, rng: _rotation(d, np.random.default_rng(0)),
+            lambda: _in_one_plane,
+            lambda: lambda d, rng: _rotation(d, rng)[0],
+        ],
+    ),
+    "03.3": Case(
+        solution=lambda: {"A": "sufficient", "B": "necessary", "C": "both", "D": "neither"},
+        wrong=[
+            lambda: {"A": "sufficient", "B": "necessary", "C": "both", "D": "both"},  # no look at the control
+            lambda: {"A": "both", "B": "both", "C": "both", "D": "neither"},  # any change counts
+            lambda: {"A": "necessary", "B": "sufficient", "C": "both", "D": "neither"},  # the words exchanged
+            lambda: {"A": "sufficient", "B": "neither", "C": "sufficient", "D": "neither"},  # necessity not looked at
+            lambda: {"A": "yes", "B": "no", "C": "both", "D": "neither"},
+        ],
+    ),
+    "03.4": Case(
+        solution=lambda: _crossing,
+        wrong=[
+            lambda: lambda h, u, a, b: -_crossing(h, u, a, b),
+            lambda: lambda h, u, a, b: (a - b) @ h,
+            lambda: lambda h, u, a, b: (a @ u) / (b @ u),
+            lambda: lambda h, u, a, b: float("nan"),
+        ],
+    ),
+    "03.5": Case(
         solution=lambda: _first,
         wrong=[
             lambda: _always_the_wrong_sign,
@@ -60,16 +102,7 @@ CASES = {
             lambda: lambda h: h.mean(axis=0),
         ],
     ),
-    "03.3": Case(
-        solution=lambda: _crossing,
-        wrong=[
-            lambda: lambda h, u, a, b: -_crossing(h, u, a, b),
-            lambda: lambda h, u, a, b: (a - b) @ h,
-            lambda: lambda h, u, a, b: (a @ u) / (b @ u),
-            lambda: lambda h, u, a, b: float("nan"),
-        ],
-    ),
-    "03.4": Case(
+    "03.6": Case(
         solution=lambda: lambda before, after: _share(_unit(before), _unit(after)),
         wrong=[
             lambda: _share,

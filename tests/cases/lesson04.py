@@ -90,6 +90,20 @@ def _twice(q, a, df, n, d, p):
     return len(q) * p + len(df) * d + df[q].sum() + df[a].sum()
 
 
+def _cosines(queries, documents):
+    lengths = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(documents, axis=1)
+    return queries @ documents.T / lengths
+
+
+def _centred(documents, queries, tune):
+    return _cosines(queries - queries[tune].mean(axis=0), documents - documents.mean(axis=0))
+
+
+def _scaled_too_early(documents, queries, tune):
+    d, q = documents - documents.mean(axis=0), queries - queries[tune].mean(axis=0)
+    return q @ d.T / (np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(documents, axis=1))
+
+
 CASES = {
     "04.1": Case(
         solution=lambda: _index,
@@ -156,6 +170,20 @@ CASES = {
             lambda: _changed(2, lambda q, a, df, n, d, p: _cost(q, [], df, n, d, p)[2]),
             lambda: _changed(2, lambda q, a, df, n, d, p: 2 * n * d),
             lambda: lambda query, aligned, df, n_docs, d, per_token: 31000,
+        ],
+    ),
+    "04.6": Case(
+        solution=lambda: _centred,
+        wrong=[
+            lambda: lambda d, q, tune: _cosines(q, d),
+            lambda: lambda d, q, tune: _cosines(q - q.mean(axis=0), d - d.mean(axis=0)),
+            lambda: lambda d, q, tune: _cosines(q - d.mean(axis=0), d - d.mean(axis=0)),
+            lambda: lambda d, q, tune: _cosines(q, d - d.mean(axis=0)),
+            lambda: lambda d, q, tune: _cosines(q - q[tune].mean(axis=0), d),
+            lambda: lambda d, q, tune: (q - q[tune].mean(axis=0)) @ (d - d.mean(axis=0)).T,
+            lambda: lambda d, q, tune: _centred(d, q, tune).T,
+            lambda: _scaled_too_early,
+            lambda: lambda d, q, tune: _cosines(q[tune] - q[tune].mean(axis=0), d - d.mean(axis=0)),
         ],
     ),
 }

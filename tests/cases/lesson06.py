@@ -17,6 +17,11 @@ def _common(before, after):
     return (moved.mean(axis=0) ** 2).sum() / (moved**2).sum(axis=1).mean()
 
 
+def _one_after_the_other(*numbers):
+    left = iter(numbers)
+    return lambda *_: next(left, numbers[-1])
+
+
 def _hidden(nuisance=3.0, label=0.3, seed=0):
     rng = np.random.default_rng(seed)
     rows = rng.normal(scale=0.05, size=(40, 3))
@@ -36,6 +41,7 @@ CASES = {
             lambda: lambda ranked, lexicon: [len(lexicon & set(row.tolist())) / len(row) for row in ranked],
             lambda: lambda ranked, lexicon: 1 - _share(ranked, lexicon),
             lambda: 0.5,
+            lambda: lambda ranked, lexicon: [0.75, 0.25, 0.5],  # the numbers that the verdict names
         ],
     ),
     "06.2": Case(
@@ -47,6 +53,10 @@ CASES = {
             lambda: lambda table, aspect: table[aspect] - np.mean([v for n, v in table.items() if n != aspect]),
             lambda: lambda table, aspect: _gain(table, "topic"),
             lambda: lambda table, aspect: max(0, _gain(table, aspect)),
+            lambda: lambda table, aspect: 0.07,
+            lambda: _one_after_the_other(0.07, -0.03, -0.02, 0.01),  # the numbers that the verdict names
+            lambda: lambda table, aspect: round(_gain(table, aspect), 1),
+            lambda: lambda table, aspect: table[aspect] - sorted(table.values())[-2],
         ],
     ),
     "06.3": Case(
@@ -55,6 +65,9 @@ CASES = {
             lambda: lambda before, after: np.sqrt(_common(before, after)),
             lambda: lambda before, after: 1 - _common(before, after),
             lambda: lambda before, after: 1.0,
+            lambda: lambda before, after: 0.7,
+            lambda: _one_after_the_other(1, 0, 0.7),
+            lambda: lambda before, after: np.clip((after - before).mean(axis=0) @ np.ones(5) / 4, 0, 1),
             lambda: lambda before, after: _common(0 * before, after),
             lambda: (
                 lambda before, after: (

@@ -27,6 +27,9 @@ CASES = {
             lambda: lambda raw: len(raw.decode(errors="replace")),
             lambda: lambda raw: sum(byte >= 0xC0 for byte in raw),
             lambda: lambda raw: len(raw.decode()),
+            lambda: lambda raw: len(raw.decode(errors="ignore")),
+            lambda: lambda raw: sum(byte < 0x80 for byte in raw),
+            lambda: lambda raw: sum(byte & 0b1000_0000 == 0 or byte & 0b1110_0000 == 0b1100_0000 for byte in raw),
         ],
     ),
     "08.2": Case(
@@ -41,6 +44,8 @@ CASES = {
             lambda: lambda found: (np.diag(found).mean(), 1 / len(found)),
             lambda: lambda found: (found.any(axis=1).mean(), found.mean()),
             lambda: lambda found: np.diag(found).mean(),
+            lambda: lambda found: (found.mean(axis=1).mean(), np.diag(found).mean()),
+            lambda: lambda found: (np.diag(found).mean(), np.triu(found).mean()),
         ],
     ),
     "08.3": Case(
@@ -51,6 +56,9 @@ CASES = {
             lambda: lambda q, c: ((_unit(q) @ _unit(c).T).argmax(axis=1) == np.arange(len(q))).mean(),
             lambda: lambda q, c: (_unit(q) @ _unit(c).T).argmax(axis=1),
             lambda: lambda q, c: (_unit(q) @ _unit(c).T).argmin(axis=1) == np.arange(len(q)),
+            lambda: lambda q, c: (_unit(q) * _unit(c)).sum(axis=1) > 0.9,
+            lambda: lambda q, c: (q @ _unit(c).T).argmax(axis=0) == np.arange(len(q)),
+            lambda: lambda q, c: np.ones(len(q), dtype=bool),
         ],
     ),
     "08.4": Case(

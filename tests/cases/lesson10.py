@@ -45,6 +45,8 @@ CASES = {
             lambda: lambda k, n: _wilson(k, n)[::-1],
             lambda: lambda k, n: _wilson(k, n, z=1.0),
             lambda: lambda k, n: _wilson(k, n)[0],
+            lambda: lambda k, n: _wilson(k, n, z=1.645),
+            lambda: lambda k, n: _plain(k + 2, n + 4),  # Agresti and Coull, another interval
         ],
     ),
     "10.2": Case(
@@ -55,6 +57,8 @@ CASES = {
             lambda: lambda near, own, share: near[np.arange(len(own)), own].min(),
             lambda: lambda near, own, share: 0.5,
             lambda: lambda near, own, share: _others(near, own).mean() + 2 * _others(near, own).std(),
+            lambda: lambda near, own, share: np.quantile(near[:, 0], 1 - share),
+            lambda: lambda near, own, share: near.max() * (1 - share),
         ],
     ),
     "10.3": Case(
@@ -76,6 +80,8 @@ CASES = {
             lambda: lambda x, y: stats.spearmanr(x, y).statistic,
             lambda: lambda x, y: stats.spearmanr(x, y).pvalue,
             lambda: lambda x, y: 0.05,
+            lambda: lambda x, y: 2 * _p(x, y, sided=lambda c: c),
+            lambda: lambda x, y: stats.pearsonr(x, y).pvalue,
         ],
     ),
 }

@@ -399,18 +399,32 @@ def test_the_figures_draw_what_they_are_given():
     from course_utils.teaching.figures import alignment as draw
 
     rows = [
-        (name, measure, reading, 0.5, 0.4, 0.6, 0.1)
+        (name, "base · mean", measure, 0.5, 0.4, 0.6, 0.1, 0.0, 0.2)
         for name in ("one", "two")
         for measure in ("Hit@10", "LAR", "GAR")
-        for reading in ("raw", "merged")
     ]
-    table = pd.DataFrame(rows, columns=["embedder", "measure", "reading", "value", "low", "high", "chance"])
-    panels = draw.measures(table, "title").axes
-    assert [axes.get_xlabel() for axes in panels] == ["Hit@10 (share)", "LAR (share)", "GAR (share)"]
-    assert [t.get_text() for t in panels[0].get_yticklabels()] == ["one", "two"]
-    assert [line.get_xdata().tolist() for line in panels[0].get_lines()] == [[0.5, 0.5], [0.1, 0.1]] * 2
+    parts = ("value", "low", "high", "from_value", "from_low", "from_high")
+    table = pd.DataFrame(rows, columns=["embedder", "group", "measure", *parts])
+    panels = draw.arrows(table, "title").axes
+    assert [axes.get_xlabel() for axes in panels] == [f"{m} above chance (share)" for m in ("Hit@10", "LAR", "GAR")]
+    assert [t.get_text() for t in panels[0].get_yticklabels()] == ["base · mean", "one", "two"]
+    ends = [(text.xyann[0], text.xy[0]) for text in panels[1].texts]
+    assert ends == [(0.1, 0.5)] * 2, "an arrow runs from the origin's value to the embedder's"
+    origin, embedder, chance = panels[2].get_lines()
+    assert origin.get_xdata().tolist() == [0.1, 0.1] and embedder.get_xdata().tolist() == [0.5, 0.5]
+    assert list(chance.get_xdata()) == [0, 0]
     with pytest.raises(ValueError, match="needs rows and the columns"):
-        draw.measures(table.drop(columns="chance"), "title")
+        draw.arrows(table.drop(columns="from_low"), "title")
+
+    holds = np.array([[1, 1, 0], [1, 0, 1]], dtype=bool)
+    found = np.array([[1, 0, 0], [1, 0, 1]], dtype=bool)
+    grid = draw.counting_grid(["the", "cat", "dog"], holds, found, "title").axes[0]
+    said = [text.get_text() for text in grid.texts]
+    assert said.count("✓") == 3 and [t for t in said if "AR" in t] == ["LAR 1 / 2", "LAR 2 / 2", "GAR 2 / 3"]
+    assert said.count("found") == 2 and said.count("–") == 1
+    for broken in (holds[:, :2], ~holds):
+        with pytest.raises(ValueError, match=r"found must be|only in a text that holds it"):
+            draw.counting_grid(["the", "cat", "dog"], holds, broken, "title")
 
     lengths = np.arange(10, 60)
     rates = 1 / lengths

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from course_utils.measures.alignment import hits
-from course_utils.measures.nulls import above_chance, movement, pair_counts, pair_hits, wilson
+from course_utils.measures.nulls import _rotations, above_chance, movement, pair_counts, pair_hits, wilson
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (7, 20), (1, 1)])
@@ -103,11 +103,58 @@ def test_a_movement_along_the_direction_text_by_text_is_found():
     assert not elsewhere.mean.found and not elsewhere.texts.found
 
 
-def test_a_rotation_keeps_lengths_and_angles_and_forgets_directions():
-    from course_utils.measures.nulls import _turned
+def _by_turning_every_text(before, after, u, n_draws, seed):
+    """Both shares under rotations, from the definition: turn all texts, then look at their movements."""
+    basis = np.linalg.svd(after, full_matrices=False)[2]
+    found = []
+    for turn in _rotations(basis, n_draws, seed):
+        change = after @ basis.T @ turn.T - before
+        mean, rest = change.mean(axis=0), change - change.mean(axis=0)
+        found.append(((mean @ u) ** 2 / (mean @ mean), ((rest @ u) ** 2).sum() / (rest**2).sum()))
+    return np.array(found)
 
+
+def test_the_null_is_what_turning_every_text_gives():
+    before, u, rng = _cloud(n=40, d=12)
+    after = before @ rng.normal(size=(12, 12)) / 3 + 2
+    direct = _by_turning_every_text(before, after, u, 5000, seed=1)
+    quick = movement(before, after, u, 5000, seed=2)  # other rotations of the same distribution
+    for i, part in enumerate((quick.mean, quick.texts)):
+        assert np.allclose(
+            (part.low, part.middle, part.high), np.quantile(direct[:, i], [0.025, 0.5, 0.975]), atol=0.02
+        )
+
+
+def test_the_shares_and_their_intervals_are_those_of_the_texts_that_were_drawn():
+    before, u, rng = _cloud(n=30, d=6)
+    after = before + rng.normal(size=before.shape) * 3 - 2 * u
+    moved, drawn = movement(before, after, u, 20), np.random.default_rng(0)
+    rows = [np.arange(30), *(drawn.integers(30, size=30) for _ in range(500))]
+    shares = []
+    for chosen in rows:
+        change = (after - before)[chosen]
+        mean, rest = change.mean(axis=0), change - change.mean(axis=0)
+        shares.append(((mean @ u) ** 2 / (mean @ mean), ((rest @ u) ** 2).sum() / (rest**2).sum()))
+    for i, part in enumerate((moved.mean, moved.texts)):
+        own = [one[i] for one in shares]
+        assert part.value.value == pytest.approx(own[0])
+        assert (part.value.low, part.value.high) == pytest.approx(tuple(np.quantile(own[1:], [0.025, 0.975])))
+
+
+def test_who_belongs_to_whom_does_not_matter_for_the_mean_and_matters_text_by_text():
+    """v is a difference of two means: exchange the partners, and it stays; the share text by text does not."""
+    before, u, rng = _cloud()
+    after = before - 8 * u + 3 * rng.normal(size=(len(before), 1)) * u + 0.2 * rng.normal(size=before.shape)
+    paired, exchanged = (movement(before, rows, u, 20) for rows in (after, np.roll(after, 1, axis=0)))
+    assert paired.v.value == pytest.approx(exchanged.v.value)
+    assert paired.mean.value.value == pytest.approx(exchanged.mean.value.value)
+    assert paired.texts.value.value > 2 * exchanged.texts.value.value
+
+
+def test_a_rotation_keeps_lengths_and_angles_and_forgets_directions():
     rows = np.random.default_rng(3).normal(size=(10, 30)) + 2
-    turned = list(_turned(rows, 400, 0))
+    basis = np.linalg.svd(rows, full_matrices=False)[2]
+    turned = [rows @ basis.T @ turn.T for turn in _rotations(basis, 400, 0)]
     for one in turned[:5]:
         assert np.allclose(one @ one.T, rows @ rows.T)
     means = np.stack([one.mean(axis=0) for one in turned])

@@ -272,3 +272,33 @@ def test_postings_that_would_fill_the_memory_are_refused_with_what_fits(collecti
         ValueError, match=r"long: the queries' postings in 20000 documents take 0\.\d GB.*at most \d+ doc"
     ):
         measure_search(*collection, sizes=(20_000,))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.13])
+def test_the_crossing_is_where_the_share_is_reached(share):
+    encoder = costs.Encoder(per_token=1000, per_pair=4, output_layer=320 * 16, width=16)
+    model = encoder.forward(7)
+
+    def within(n: float) -> bool:
+        return model + encoder.output_layer + 1.5 * n <= share * (model + 16 * n)
+
+    n = costs.size_from(encoder, [7, 7], 1.5, True, share)
+    assert n > 1 and within(n) and not within(n - 1)
+    assert costs.size_from(encoder, [7], 1.5, False, share) == 1  # no model for the query: cheaper at any size
+    with pytest.raises(ValueError, match="not below 0.05 of the 16 of a scan"):
+        costs.size_from(encoder, [7], 1.5, True, share=0.05)
+    with pytest.raises(ValueError, match="at least one query"):
+        costs.size_from(encoder, [], 1.5, True)
+
+
+def test_the_time_of_a_call_is_the_median_without_the_first():
+    waits, asked = {"slow": 0.05, "a": 0.001, "b": 0.002, "c": 0.003}, []
+
+    def ask(query):
+        asked.append(query)
+        costs.time.sleep(waits[query] if len(asked) > 1 else 0.2)
+
+    assert 1.9 < costs.milliseconds(ask, ["b", "a", "c", "slow", "a"]) < 20
+    assert asked == ["b", "b", "a", "c", "slow", "a"]
+    with pytest.raises(ValueError, match="at least one query"):
+        costs.milliseconds(ask, [])

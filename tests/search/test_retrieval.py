@@ -1,50 +1,18 @@
-"""The workbench on a collection whose right answers are known, and the rows of its command line."""
+"""The workbench on a collection whose right answers are known."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from tiny import SENTENCES, save_tokenizer
+from tiny import SENTENCES
 
-from course_utils.__main__ import main
-from course_utils.measures import alignment, evaluation
-from course_utils.models import registry
+from course_utils.measures import alignment
 from course_utils.search import retrieval, sparse
-from course_utils.search.retrieval import Setting, Workbench, cheapest, grid, ratio, systems
-from course_utils.shipped import collections, kinds
+from course_utils.search.retrieval import Setting, Workbench, cheapest, grid
 from course_utils.shipped.collections import Embedded
 from course_utils.texts.datasets import Retrieval
 
 V, D = 320, 16
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    from transformers import AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("tokenizer")
-    save_tokenizer(folder)
-    return AutoTokenizer.from_pretrained(folder)
-
-
-@pytest.fixture
-def collection():
-    corpus = {f"d{i}": text for i, text in enumerate(SENTENCES)}
-    queries = {"q0": "guitar on stage", "q1": "parrots", "q2": "rain", "q3": "a flood and a bridge"}
-    return Retrieval(corpus, queries, {"q0": {"d0": 1}, "q1": {"d1": 1, "d4": 1}, "q2": {"d8": 1}, "q3": {"d6": 1}})
-
-
-@pytest.fixture
-def bench(collection, tokenizer):
-    rng = np.random.default_rng(1)
-    common = rng.normal(size=D) * 4
-    documents = (rng.normal(size=(len(collection.corpus), D)) + common).astype(np.float32)
-    near = [0, 1, 8, 6]  # each query lies close to a document that is relevant to it
-    queries = (documents[near] + 0.1 * rng.normal(size=(4, D))).astype(np.float32)
-    unembedding = rng.normal(size=(V, D)).astype(np.float32)
-    return Workbench(collection, Embedded(documents, queries), unembedding, tokenizer)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +61,7 @@ def test_merged_variants_share_columns(bench):
     assert bench.queries(s, documents).shape[1] == documents.shape[1]
     np.testing.assert_array_equal(bench.token_weights(s, documents)[bench.classes], bench.text_idf)
     with pytest.raises(ValueError, match="'texts', 'lists' or 'none'; got 'corpus'"):
-        bench.aligned(Setting(idf="corpus"))
+        bench.aligned(Setting(k=30, m=3, idf="corpus"))
 
 
 def test_logits_are_computed_once_for_all_k_until_forgotten(bench, monkeypatch):
@@ -151,18 +119,80 @@ def test_the_halves_share_no_query_and_leave_out_what_cannot_be_scored(bench):
     assert bench.halves() == ([0, 3], [2])
 
 
-def test_grid_holds_the_means_of_every_pair(bench):
-    means = grid(bench, Setting(), [0, 2, 3], ks=(5, 40), ms=(0, 10))
+def test_the_halves_keep_groups_together(bench, monkeypatch):
+    monkeypatch.setattr(bench, "groups", ["a", "b", "a", "c"])
+    assert bench.halves() == ([0, 2, 3], [1])
+    bench.collection.qrels["q1"] = {"d1": 0}  # a group without a usable query does not count
+    assert bench.halves() == ([0, 2], [3])
+    with pytest.raises(ValueError, match="2 groups for 4 queries"):
+        Workbench(bench.collection, bench.embedded, bench.unembedding, bench.tokenizer, groups=["a", "b"])
+
+
+def test_a_k_beyond_the_vocabulary_keeps_every_positive_logit(bench, monkeypatch):
+    monkeypatch.setattr(retrieval, "LARGEST_K", 10**6)
+    documents = bench.documents(Setting(k=10**6, m=0))
+    everything = sparse.document_vectors(
+        bench.embedded.documents, bench.unembedding, None, exclude=bench.exclude, direction=bench.direction, log1p=True
+    )
+    np.testing.assert_allclose(documents.toarray(), everything.toarray(), rtol=1e-6)
+    assert 0 < documents.nnz < documents.shape[0] * V
+
+
+def test_more_than_the_largest_k_or_m_of_a_workbench_is_refused(bench):
+    bench.largest = (20, 3)
+    assert bench.documents(Setting(k=20, m=3)).shape[1] == V
+    for setting in (Setting(k=21, m=3), Setting(k=20, m=4)):
+        with pytest.raises(ValueError, match="exceeds the largest of this workbench, K = 20, M = 3"):
+            bench.aligned(setting)
+
+
+def test_an_empty_query_and_one_of_unknown_tokens_find_nothing_without_a_model(bench):
+    bench.query_texts[:2] = ["", " ... "]
+    found = bench.aligned(Setting(k=40, m=0))
+    assert not found[:2].any() and found[2:].any()
+    index = sparse.inverted_index(bench.documents(Setting(k=40, m=0)))
+    vectors = bench.queries(Setting(k=40, m=0), bench.documents(Setting(k=40, m=0)))
+    assert [len(ids) for ids, _ in sparse.search(vectors, index)][:2] == [0, 0]
+
+
+def test_queries_without_their_own_tokens_are_the_rest(bench):
+    setting = Setting(k=40, m=5)
+    documents = bench.documents(setting)
+    whole, own, rest = (
+        bench.queries(setting, documents).toarray(),
+        bench.queries(replace(setting, m=0), documents).toarray(),
+        bench.queries(setting, documents, own=False).toarray(),
+    )
+    np.testing.assert_allclose(whole, own + rest, rtol=1e-5, atol=1e-6)
+    assert rest.any()
+
+
+def test_grid_holds_every_query_for_every_pair(bench):
+    found, read, held = grid(bench, Setting(), [0, 2, 3], ks=(5, 40), ms=(0, 10))
     for i, k in enumerate((5, 40)):
         for j, m in enumerate((0, 10)):
-            assert means[i, j] == pytest.approx(bench.judge(bench.aligned(Setting(k=k, m=m)), [0, 2, 3]).mean())
+            setting = Setting(k=k, m=m)
+            assert found[i, j] == pytest.approx(bench.judge(bench.aligned(setting), [0, 2, 3]))
+            documents = bench.documents(setting)
+            asked = bench.queries(setting, documents).toarray()[[0, 2, 3]] > 0
+            assert read[i, j] == (asked @ (documents.toarray() > 0).sum(axis=0)).mean()
+            assert held[i] == documents.nnz / 9
 
 
-def test_cheapest_takes_the_smallest_product_that_is_good_enough():
-    means = np.array([[0.1, 0.95], [0.98, 0.99], [1.0, 1.0]])
-    assert cheapest(means, (10, 100, 1000), (0, 50), good_enough=0.98) == (100, 0)
-    assert cheapest(means, (10, 100, 1000), (0, 50), good_enough=0.9) == (10, 50)
-    assert cheapest(means, (10, 100, 1000), (0, 50), good_enough=1) == (1000, 0)
+def test_cheapest_takes_the_lowest_price_that_is_good_enough():
+    means, prices = (
+        np.array([[0.1, 0.95], [0.98, 0.99], [1.0, 1.0]]),
+        retrieval.postings_prices((10, 100, 1000), (0, 50)),
+    )
+    assert prices.tolist() == [[100, 600], [1000, 6000], [10000, 60000]]
+    assert cheapest(means, prices, good_enough=0.98) == (1, 0)
+    assert cheapest(means, prices, good_enough=0.9) == (0, 1)
+    assert cheapest(means, prices, good_enough=1) == (2, 0)
+    assert cheapest(np.array([[0.98, 0.99]]), np.zeros((1, 2))) == (0, 1)  # of equal prices the better one
+    with pytest.raises(ValueError, match="finite mean and a price"):
+        cheapest(means, prices[:2])
+    with pytest.raises(ValueError, match="finite mean and a price"):
+        cheapest(means * np.nan, prices)
 
 
 def test_every_weighting_differs_from_the_first_in_what_it_says():
@@ -172,72 +202,6 @@ def test_every_weighting_differs_from_the_first_in_what_it_says():
     assert all((s.k, s.m) == (99, 7) for s in named.values())
 
 
-def test_systems_and_hybrids(bench):
-    found = systems(bench, Setting(k=40, m=5))
-    assert all(s.shape == (4, len(SENTENCES)) and np.isfinite(s).all() for s in found.values())
-    np.testing.assert_array_equal(
-        found["BM25 + dense, ranks"], evaluation.fuse_ranks(found["BM25"], found["dense cosine"])
-    )
-    np.testing.assert_array_equal(found["aligned tokens, M = 0"], bench.aligned(Setting(k=40, m=0)))
-
-
-def test_ratio_is_that_of_the_means_with_the_same_queries():
-    a, b = np.array([0.2, 0.4, 0.6, 0.1]), np.array([0.4, 0.8, 1.2, 0.2])
-    found = ratio(a, b)
-    assert found.value == pytest.approx(0.5) and found.low == pytest.approx(0.5) and found.high == pytest.approx(0.5)
-
-
 def test_embeddings_that_do_not_belong_to_the_collection_are_refused(collection, tokenizer):
     with pytest.raises(ValueError, match="9 documents and 4 queries, embedded are 8 and 4"):
         Workbench(collection, Embedded(np.ones((8, D)), np.ones((4, D))), np.ones((V, D)), tokenizer)
-
-
-def test_a_new_result_replaces_the_old_one(tmp_path):
-    path = tmp_path / "results.json"
-    assert retrieval.results(path) == []
-    for collection, value in (("B", 1), ("A", 2), ("B", 3)):
-        retrieval.add_result({"collection": collection, "embedder": "x", "value": value}, path)
-    assert [(r["collection"], r["value"]) for r in retrieval.results(path)] == [("A", 2), ("B", 3)]
-
-
-def test_the_stored_rows_are_whole_and_of_the_adapters_that_are_here():
-    for row in retrieval.results():
-        name = f"{row['collection']}, {row['embedder']}"
-        assert {len(v) for v in row["nDCG@10"].values()} == {row["queries"]}, name
-        assert all(0 <= x <= 1 for values in row["nDCG@10"].values() for x in values), name
-        Setting(**row["setting"])
-        if registry.available((row["embedder"],)):
-            assert retrieval.is_current(row), f"{name}: run several-tokens search again"
-
-
-def test_a_row_of_another_adapter_is_not_current():
-    name = kinds.KINDS["retrieval"].names[0]
-    made_from = collections.source(name, Retrieval({"d": "text"}, {}, {}), "bfloat16")
-    row = {"embedder": name, "made_from": made_from}
-    assert retrieval.is_current(row)
-    assert not retrieval.is_current({**row, "made_from": {**made_from, "adapters": "0"}})
-
-
-def test_the_command_reads_a_folder_and_writes_a_row(bench, collection, tmp_path, monkeypatch):
-    folder = tmp_path / "beir"
-    (folder / "qrels").mkdir(parents=True)
-    for name, texts in (("corpus", collection.corpus), ("queries", collection.queries)):
-        lines = [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
-    rows = [f"{q}\t{d}\t{r}" for q, judged in collection.qrels.items() for d, r in judged.items()]
-    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n")
-    seen = []
-
-    def measured(loaded, name, dtype, **options):
-        seen.append((loaded, name, dtype, options))
-        return {"embedder": name, "nDCG@10": {"dense cosine": [1.0, 0.5]}}
-
-    monkeypatch.setattr(retrieval, "measure", measured)
-    monkeypatch.setattr(retrieval, "RESULTS", tmp_path / "results.json")
-    options = ["--beir", str(folder), "--title", "Small", "--dtype", "bfloat16", "--ignore-identical-ids"]
-    done = CliRunner().invoke(main, ["search", "smol-sgpt-qa", *options])
-    assert done.exit_code == 0, done.output
-    assert seen == [(collection, "smol-sgpt-qa", "bfloat16", {"ignore_identical_ids": True})]
-    assert "0.75" in done.stdout
-    [row] = json.loads((tmp_path / "results.json").read_text())
-    assert row["collection"] == "Small" and row["embedder"] == "smol-sgpt-qa"

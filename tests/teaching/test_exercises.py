@@ -1,5 +1,6 @@
 """The exercise framework on a made-up lesson, and every real exercise and quiz of the course."""
 
+import copy
 import json
 import re
 import sys
@@ -9,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from exercise_cases import all_cases
-from repo import ROOT, code_cells, lessons, output_text, read, solutions
+from repo import ROOT, appendices, code_cells, lessons, output_text, read, solutions
 
 from course_utils.teaching.exercises import (
     QUIZZES,
@@ -240,8 +241,8 @@ def test_every_lesson_has_three_exercises_and_a_quiz():
 
 def test_every_exercise_has_a_case_and_every_case_an_exercise():
     assert sorted(CASES) == sorted(IDS)
-    short = [i for i, case in CASES.items() if len(case.wrong) < 2]
-    assert not short, f"fewer than two wrong answers: {short}"
+    short = [i for i, case in CASES.items() if len(case.wrong) < 4]
+    assert not short, f"fewer than four wrong answers: {short}"
 
 
 @pytest.mark.parametrize("exercise_id", IDS)
@@ -258,9 +259,31 @@ def test_the_check_tells_right_from_wrong_from_missing(exercise_id):
 
 
 @pytest.mark.parametrize("exercise_id", IDS)
+def test_a_function_that_only_returns_what_was_expected_before_is_not_right(exercise_id):
+    """Verdicts name numbers; a function that repeats them has not solved anything.
+
+    Where a check draws its last input anew (``fresh``), repeating them in their order does not help either.
+    """
+    solution, said = CASES[exercise_id].solution(), []
+    if not callable(solution):
+        pytest.skip("the answer is no function")
+
+    def listening(*args, **kwargs):
+        said.append(solution(*args, **kwargs))
+        return copy.deepcopy(said[-1])
+
+    assert check(exercise_id, listening).status == "right" and said
+    lesson = ROOT / "course_utils" / "teaching" / "exercises" / f"lesson{exercise_id[:2]}.py"
+    for made_up in ([said[0]], said) if "fresh." in lesson.read_text(encoding="utf-8") else ([said[0]],):
+        left = iter(made_up)
+        verdict = check(exercise_id, lambda *_, left=left, last=made_up[-1], **__: copy.deepcopy(next(left, last)))
+        assert verdict.status == "wrong", f"{exercise_id} accepts the results of another run: {verdict}"
+
+
+@pytest.mark.parametrize("exercise_id", IDS)
 def test_the_lesson_has_the_stub_and_the_solution_notebook_the_answer(exercise_id):
     call = re.compile(rf"""check\(\s*["']{re.escape(exercise_id)}["']""")
-    for paths, expected in ((lessons(), "… not answered yet"), (solutions(), "✓ right")):
+    for paths, expected in (([*lessons(), *appendices()], "… not answered yet"), (solutions(), "✓ right")):
         shown = [
             output_text(cell)
             for path in paths
@@ -277,6 +300,67 @@ def test_every_quiz_is_sound_and_is_asked_in_its_lesson(path):
     for quiz_id, found in quizzes(path).items():
         assert found._repr_html_().count("<details>") == sum(len(q.options) for q in found.questions)
         sources = [
-            cell.source for lesson in lessons() if lesson.name.startswith(quiz_id[:2]) for cell in read(lesson).cells
+            cell.source
+            for lesson in (*lessons(), *appendices())
+            if lesson.name.startswith(quiz_id[:2])
+            for cell in read(lesson).cells
         ]
         assert any(re.search(rf"""quiz\(\s*["']{re.escape(quiz_id)}["']""", s) for s in sources), f"{quiz_id} is unused"
+
+
+# Fair quizzes -------------------------------------------------------------------------------------------------------
+
+#: Every question with exactly one right option, by quiz.
+SINGLE = {
+    (quiz_id, number): question
+    for path in sorted(QUIZZES.glob("*.json"))
+    for quiz_id, found in quizzes(path).items()
+    for number, question in enumerate(found.questions, start=1)
+    if not question.multiple
+}
+
+
+def _longest_is_right(question) -> float:
+    """The chance that somebody is right who picks the longest option, at random among equally long ones."""
+    lengths = [len(option.text) for option in question.options]
+    longest = [option for option in question.options if len(option.text) == max(lengths)]
+    return sum(option.right for option in longest) / len(longest)
+
+
+def test_picking_the_longest_option_does_not_pay():
+    share = np.mean([_longest_is_right(question) for question in SINGLE.values()])
+    assert len(SINGLE) > 40 and share <= 0.4, f"the longest option is right in {share:.0%} of {len(SINGLE)} questions"
+
+
+def test_no_position_is_right_more_often_than_others():
+    places = [[option.right for option in question.options].index(True) for question in SINGLE.values()]
+    shares = {letter: np.mean([place == n for place in places]) for n, letter in enumerate("ABC")}
+    assert all(0.15 <= share <= 0.45 for share in shares.values()), {k: f"{v:.0%}" for k, v in shares.items()}
+
+
+def test_options_are_of_about_equal_length():
+    uneven = {
+        key: lengths
+        for key, question in SINGLE.items()
+        if min(lengths := [len(o.text) for o in question.options]) < 0.6 * max(lengths) and max(lengths) > 30
+    }
+    assert not uneven, f"an option stands out by its length: {uneven}"
+
+
+def test_most_questions_have_one_right_option_and_every_one_three_or_more():
+    n = sum(len(found.questions) for path in QUIZZES.glob("*.json") for found in quizzes(path).values())
+    assert len(SINGLE) >= 0.6 * n, "where all may be right, nothing is learned from a wrong one"
+    assert all(len(question.options) >= 3 for question in SINGLE.values())
+
+
+#: Quizzes that do not ask yet how a figure is read; this list must shrink.
+WITHOUT_A_FIGURE = {"lesson00", "lesson01", "lesson02", "lesson04"}
+
+
+@pytest.mark.parametrize("path", sorted(QUIZZES.glob("*.json")), ids=lambda path: path.name)
+def test_a_quiz_asks_what_would_speak_against_a_claim_and_has_a_figure_read(path):
+    asked = [question.text for found in quizzes(path).values() for question in found.questions]
+    against = r"falsif|(speak|spoken|speaks) against|would (have )?(shown?|made)|prove you wrong"
+    assert any(re.search(against, text) for text in asked), "no question asks what would speak against a claim"
+    if path.stem not in WITHOUT_A_FIGURE:
+        assert any(re.search(r"\b(figure|panel|heat map)\b", text) for text in asked), "no question has a figure read"

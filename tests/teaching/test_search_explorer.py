@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from benches import tiny_bench, tiny_collection, tiny_tokenizer
 from scipy.sparse import csr_array
 
 from course_utils.measures.lexical import BM25
+from course_utils.search.retrieval import Setting
 from course_utils.teaching.explorers.search import (
     SNIPPET_WORDS,
     Method,
@@ -17,6 +19,7 @@ from course_utils.teaching.explorers.search import (
     search_explorer,
     search_page,
     sparse_method,
+    ways,
 )
 
 TEXTS = ["Parrots are <b>birds</b> of the tropics.", "A guitar has six strings.", "Birds sing & fly; games released."]
@@ -162,3 +165,25 @@ def test_a_query_is_encoded_once_for_all_its_hits_and_the_number_of_documents_co
         search_page(TEXTS, IDS, three, "bird bird release", k)
     # For BM25 once the whole query, once each of its different words.
     assert asked == ["bird bird release", ("bird bird release",), ("bird", "release")]
+
+
+@pytest.mark.parametrize("m", [0, 5])
+def test_the_ways_of_a_bench_score_what_is_typed_as_the_bench_scores_its_queries(tmp_path, m):
+    collection = tiny_collection()
+    bench = tiny_bench(collection, tiny_tokenizer(tmp_path))
+    bench.largest = (40, 5)
+    asked = []
+
+    class Loaded:
+        def encode(self, texts, instruction, role):
+            asked.append((texts, instruction, role))
+            return bench.embedded.queries[[bench.query_texts.index(text) for text in texts]]
+
+    setting = Setting(k=40, m=m)
+    found = ways(bench, Loaded(), setting, "find it")
+    for row, text in enumerate(bench.query_texts):
+        np.testing.assert_allclose(found["aligned tokens"].scores(text), bench.aligned(setting)[row], atol=1e-5)
+        np.testing.assert_allclose(found["dense cosine"].scores(text), bench.dense()[row], atol=1e-5)
+        np.testing.assert_allclose(found["BM25"].scores(text), bench.lexical()[row], atol=1e-5)
+    assert asked == [([text], "find it", "query") for text in bench.query_texts]  # once for both ways
+    assert ways(bench, None, Setting(k=40, m=0))["aligned tokens"].scores("guitar").any()  # no model at M = 0

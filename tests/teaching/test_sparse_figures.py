@@ -6,6 +6,7 @@ import pytest
 from matplotlib.colors import same_color
 
 from course_utils.measures.evaluation import Interval
+from course_utils.search.results import Curve
 from course_utils.search.sparse import Match
 from course_utils.teaching.figures import sparse as figures
 from course_utils.teaching.figures.style import PALETTE
@@ -81,3 +82,21 @@ def test_times_are_drawn_on_logarithmic_axes_one_line_each():
     assert [line.get_label() for line in axes.lines] == ["dense", "BM25"]
     assert axes.lines[0].get_ydata().tolist() == [0.2, 200]
     assert len({(line.get_linestyle(), line.get_marker()) for line in axes.lines}) == 2
+
+
+def test_panels_mark_what_is_compared_with():
+    figure = figures.panels({"A": VALUES}, "title", "difference", reference=0)
+    assert list(figure.axes[0].lines[-1].get_xdata()) == [0, 0]
+
+
+def test_quality_stands_over_cost_and_single_points_are_stars():
+    curve = Curve([10, 1000], [0.2, 0.4], ["K=1", "K=2"])
+    series = {"tokens": curve, "dense": Curve([300], [0.3])}
+    figure = figures.pareto({"bytes": series, "operations": series}, "title", {"operations": ("13 %", 50.0)})
+    left, right = figure.axes
+    assert [list(line.get_xdata()) for line in left.lines] == [[10, 1000], [300]]
+    assert [line.get_marker() for line in left.lines] == ["o", "*"] and texts(left) == ["K=1", "K=2", ""]
+    assert list(right.lines[-1].get_xdata()) == [50.0, 50.0]
+    assert (left.get_xlabel(), right.get_xlabel()) == ("bytes", "operations") and left.get_xscale() == "log"
+    assert left.get_ylabel() and figure.get_suptitle() == "title"
+    assert "13 %" in [t.get_text() for t in right.get_legend().get_texts()]

@@ -178,7 +178,12 @@ def check(exercise_id: str, answer) -> Verdict:
         ValueError: no exercise has this id.
         TypeError: the check returned something that is no verdict: a mistake of the check, whatever the answer.
     """
-    asked = find(exercise_id)
+    return judge(find(exercise_id), answer)
+
+
+def judge(asked: Exercise, answer) -> Verdict:
+    """Judge an answer to an exercise that was found already; see :func:`check`."""
+    exercise_id = asked.id
     if answer is None:
         return Verdict(exercise_id, "missing", f"the answer is {asked.expects}")
     if asked.accepts and not isinstance(answer, asked.accepts):

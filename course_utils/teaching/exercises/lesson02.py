@@ -11,7 +11,7 @@ from course_utils.teaching.exercises import as_number, exercise, right
     "02.1",
     title="LAR that a perfect ranking can win",
     difficulty=1,
-    minutes=8,
+    minutes=5,
     expects="a function lar(ranked, surface) of two lists of token ids that returns a number",
     accepts=Callable,
 )
@@ -20,6 +20,7 @@ def lar(answer):
     cases = [
         ([7, 8, 9, 1, 2], [7, 1], 0.5, "tokens 7 and 8 fill the two places, and only 7 belongs to the text"),
         ([5, 6, 7, 8], [6, 5, 6, 5], 1.0, "the text has two distinct tokens, however often they occur"),
+        ([5, 8, 6, 7], [6, 5, 6, 5], 0.5, "two distinct tokens make two places, and token 6 is ranked third"),
         ([1, 2, 3, 4], [9, 3], 0.0, "token 3 is ranked third, and there are only two places"),
     ]
     for ranked, surface, expected, why in cases:
@@ -37,27 +38,36 @@ def lar(answer):
     "02.2",
     title="The level of chance",
     difficulty=2,
-    minutes=12,
+    minutes=8,
     expects="a function chance(ranked, surface) of an array [n, k] and a list of n arrays that returns a number",
     accepts=Callable,
 )
 def chance(answer):
-    # Every text has one token of its own first; token 0 is in all texts, token 1 in half of them.
-    ranked = np.array([[10, 1], [11, 50], [12, 1], [13, 51]])
-    surface = [np.array([10, 0]), np.array([11, 1]), np.array([12, 0]), np.array([13, 1, 0])]
+    # Every list names its own text's token (10 to 14) second, and first a token that other texts may have.
+    ranked = np.array([[1, 10], [1, 11], [2, 12], [5, 13], [0, 14]])
+    surface = [np.array(own) for own in ([1, 2, 10], [2, 3, 11], [1, 2, 12], [0, 13], [2, 3, 14])]
     found = as_number(answer(ranked.copy(), [s.copy() for s in surface]))
-    # Rows 0 and 2 hold token 1, which is in texts 1 and 3: 4 of the 12 pairs of different texts.
-    if abs(found - 4 / 12) < 1e-9:
+    if abs(found - 7 / 20) < 1e-9:
         uneven = np.array([[1, 2], [3, 4], [5, 6]])
         second = as_number(answer(uneven, [np.array([3]), np.array([1, 5]), np.array([9])]))
         if abs(second - 3 / 6) < 1e-9:
             return right("whatever is hit across different texts is hit by tokens that fit any text")
         return f"three texts with three hits among the six pairs of different texts give 0.5, yours is {second:.3g}"
-    if abs(found - 1) < 1e-9:
-        return "1 is Hit@K itself: each text with its own aligned tokens. Pair every text with those of the others"
-    if abs(found - 8 / 16) < 1e-9:
-        return "8 of 16 counts the four texts with their own aligned tokens as well; leave those pairs out"
-    return f"4 of the 12 pairs of different texts are hits, which is {4 / 12:.3f}; yours is {found:.3g}"
+    # Counted by hand: which lists (rows) hit which texts (columns).
+    known = {
+        1.0: "1 is Hit@K itself: each text with its own aligned tokens. Pair every text with those of the others",
+        0.48: "12 of 25 counts the five texts with their own aligned tokens as well; leave those pairs out",
+        0.3: "3 of 10 judges the tokens of i by the words of j for i < j only; the reverse is another pair",
+        0.4: "4 of 10 judges the tokens of i by the words of j for i > j only; the reverse is another pair",
+        0.5: "5 of 10 takes two texts as one pair, hit from either side; i with j and j with i are two pairs",
+        0.2: "1 of 5 gives each text the tokens of one neighbour; the exercise asks for all other texts",
+        0.6: "3 of 5 gives each text the tokens of one neighbour; the exercise asks for all other texts",
+        0.28: "7 hits, but divided by 25: there are 20 pairs of different texts",
+    }
+    for value, why in known.items():
+        if abs(found - value) < 1e-9:
+            return why
+    return f"7 of the 20 pairs of different texts are hits, which is {7 / 20:.3f}; yours is {found:.3g}"
 
 
 @exercise(
@@ -87,7 +97,7 @@ def merged_lar(answer):
     "02.4",
     title="High LAR, low GAR",
     difficulty=2,
-    minutes=10,
+    minutes=4,
     expects="a pair (ranked, surface) of two lists of lists of token ids, one list per text",
     accepts=(tuple, list),
 )

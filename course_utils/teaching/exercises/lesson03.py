@@ -1,10 +1,10 @@
-"""Checks of lesson 03: the first principal component. Every expectation is planted in the data or summed by hand."""
+"""Checks of lesson 03 and its appendix. Every expectation is planted in the data or summed by hand."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, as_number, exercise, right
+from course_utils.teaching.exercises import as_array, as_number, exercise, fresh, missing, right
 
 
 def _cloud(n: int = 60, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def _cloud(n: int = 60, d: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     "03.1",
     title="How far did training move the texts?",
     difficulty=1,
-    minutes=5,
+    minutes=4,
     expects="a function of before [n, d], after [n, d] and directions [r, d] that returns v [r]",
     accepts=Callable,
 )
@@ -45,11 +45,129 @@ def variation(answer):
         return (
             f"here the texts were moved by {moved.tolist()} on average; your function says {result.round(2).tolist()}"
         )
+    drawn = fresh.generator().normal(size=(3, 20, 4))
+    expected = [np.mean([(b - a) @ row for a, b in zip(*drawn[:2], strict=True)]) for row in drawn[2, :3]]
+    if fresh.differs(as_array(answer(*drawn[:2].copy(), drawn[2, :3].copy())), expected):
+        return fresh.ONLY_THE_SHOWN
     return right("v_j is a mean over texts: single texts may move further, or the other way")
 
 
 @exercise(
     "03.2",
+    title="A random rotation",
+    difficulty=2,
+    minutes=7,
+    expects="a function of d and a random generator rng that returns a matrix [d, d], another one in each call",
+    accepts=Callable,
+)
+def rotation(answer):
+    d, rng = 6, np.random.default_rng(7)
+    drawn = []
+    for _ in range(400):
+        turn = as_array(answer(d, rng))
+        if turn.shape != (d, d):
+            return f"for d = {d} the rotation is a matrix [{d}, {d}]; yours has the shape {turn.shape}"
+        if not np.allclose(turn @ turn.T, np.eye(d), atol=1e-8):
+            return (
+                "this matrix changes lengths or angles: its rows must have length 1 and stand at right angles to each "
+                "other; look at the Q of a QR decomposition"
+            )
+        drawn.append(turn)
+    if np.allclose(drawn[0], drawn[1]):
+        return "two calls return the same matrix: draw from rng, and leave it unseeded inside your function"
+    entries = np.stack(drawn)
+    if np.isin(np.abs(entries).round(8), (0, 1)).all():
+        return "this only exchanges the dimensions or turns their signs; a rotation can go anywhere in between"
+    # Of a vector of length 1 that may point anywhere every entry is zero, and its square 1/d, on average.
+    if np.abs((entries**2).mean(axis=0) - 1 / d).max() > 0.06:
+        return "some directions are hardly turned at all: every direction must be able to go everywhere"
+    if np.abs(entries.mean(axis=0)).max() > 0.12:
+        return (
+            "orthogonal, but one-sided: some entries have the same sign in (almost) every draw; a QR decomposition "
+            "leaves the signs to its algorithm, so multiply the columns of Q by the signs of the diagonal of R"
+        )
+    d = int(fresh.generator().integers(7, 500))
+    if fresh.differs(as_array(answer(d, rng)).shape, (d, d)):
+        return fresh.ONLY_THE_SHOWN
+    return right(
+        "lengths and angles stay, and every direction is forgotten: what survives it is no trace of the origin"
+    )
+
+
+#: Content Hit@10 minus chance, made up: untrained, + v_1 u_1, + best control, embedder, − v_1 u_1, − best control.
+CLAIMS = {
+    "A": (0.10, 0.70, 0.20, 0.90, 0.85, 0.86),
+    "B": (0.10, 0.30, 0.15, 0.90, 0.20, 0.80),
+    "C": (0.20, 0.75, 0.30, 0.95, 0.35, 0.85),
+    "D": (0.20, 0.70, 0.72, 0.90, 0.40, 0.35),
+}
+_WORDS = {(True, True): "both", (True, False): "sufficient", (False, True): "necessary", (False, False): "neither"}
+
+
+@exercise(
+    "03.3",
+    title="Read the table",
+    difficulty=1,
+    minutes=3,
+    expects="a dictionary such as {'A': 'both', 'B': …}: for each of A, B, C and D one of 'sufficient', 'necessary', "
+    "'both' and 'neither'",
+    accepts=dict,
+)
+def read_the_table(answer):
+    if unknown := [name for name in answer if not isinstance(name, str) or name not in CLAIMS]:
+        return f"the embedders are A, B, C and D; your dictionary also has {len(unknown)} other key(s)"
+    if lacking := [name for name in CLAIMS if answer.get(name) is None]:
+        return missing(f"there is no word yet for {', '.join(lacking)}")
+    for name, numbers in CLAIMS.items():
+        word = answer[name]
+        if not isinstance(word, str) or word not in _WORDS.values():
+            return f"{name}: the word must be one of {', '.join(map(repr, _WORDS.values()))}"
+        if word != _WORDS[_read(*numbers)]:
+            return f"{name} is not '{word}'. {_reason(*numbers)}"
+    return right("D moves as far, but any push of this length does it: without a control it would have passed as both")
+
+
+def _read(untrained, added, control, embedder, taken, control_taken) -> tuple[bool, bool]:
+    half = (embedder - untrained) / 2
+    gained, lost = added - untrained, embedder - taken
+    return gained >= half and added > control, lost >= half and taken < control_taken
+
+
+def _reason(untrained, added, control, embedder, taken, control_taken) -> str:
+    gap = embedder - untrained
+    said = (
+        f"The gap is {gap:.2f}; adding goes {added - untrained:.2f} of it, taking away {embedder - taken:.2f}. "
+        "Each has to go half of the gap"
+    )
+    if control >= added or control_taken <= taken:
+        return f"{said}, and further than the control beside it."
+    return f"{said}."
+
+
+@exercise(
+    "03.4",
+    title="When does a token overtake another?",
+    difficulty=2,
+    minutes=6,
+    expects="a function of h [d], u [d], row_a [d] and row_b [d] that returns the λ at which the two tokens are equal",
+    accepts=Callable,
+)
+def crossing(answer):
+    for rng in (*map(np.random.default_rng, range(3, 7)), fresh.generator()):
+        h, u, row_a, row_b = rng.normal(size=(4, 6))
+        u /= np.linalg.norm(u)
+        amount = as_number(answer(h.copy(), u.copy(), row_a.copy(), row_b.copy()))
+        shifted = [float(row @ (h + amount * u)) for row in (row_a, row_b)]
+        if not np.isclose(*shifted):
+            turned = [float(row @ (h - amount * u)) for row in (row_a, row_b)]
+            if np.isclose(*turned):
+                return "the two are equal at −λ: mind the sign when you solve for λ"
+            return f"at your λ = {amount:.3g} the logits are {shifted[0]:.3g} and {shifted[1]:.3g}, not equal"
+    return right("logits are straight lines in λ: two tokens change places at most once")
+
+
+@exercise(
+    "03.5",
     title="The first component and its sign",
     difficulty=2,
     minutes=10,
@@ -59,8 +177,8 @@ def variation(answer):
 )
 def first_direction(answer):
     results = []
-    for turn in (1, -1):
-        cloud, planted = _cloud()
+    for turn, seed in ((1, 0), (-1, 0), (-1, int(fresh.generator().integers(1, 2**32)))):
+        cloud, planted = _cloud(seed=seed)
         result = as_array(answer(turn * cloud))
         if result.shape != (8,):
             return f"u_1 has one number for each of the 8 dimensions; yours has the shape {result.shape}"
@@ -84,30 +202,7 @@ def first_direction(answer):
 
 
 @exercise(
-    "03.3",
-    title="When does a token overtake another?",
-    difficulty=2,
-    minutes=10,
-    expects="a function of h [d], u [d], row_a [d] and row_b [d] that returns the λ at which the two tokens are equal",
-    accepts=Callable,
-)
-def crossing(answer):
-    rng = np.random.default_rng(3)
-    for _ in range(5):
-        h, u, row_a, row_b = rng.normal(size=(4, 6))
-        u /= np.linalg.norm(u)
-        amount = as_number(answer(h.copy(), u.copy(), row_a.copy(), row_b.copy()))
-        shifted = [float(row @ (h + amount * u)) for row in (row_a, row_b)]
-        if not np.isclose(*shifted):
-            turned = [float(row @ (h - amount * u)) for row in (row_a, row_b)]
-            if np.isclose(*turned):
-                return "the two are equal at −λ: mind the sign when you solve for λ"
-            return f"at your λ = {amount:.3g} the logits are {shifted[0]:.3g} and {shifted[1]:.3g}, not equal"
-    return right("logits are straight lines in λ: two tokens change places at most once")
-
-
-@exercise(
-    "03.4",
+    "03.6",
     title="Compare like with like",
     difficulty=3,
     minutes=15,
@@ -123,6 +218,9 @@ def fair_share(answer):
     share = as_number(answer(before.copy(), after.copy()))
     expected = _share(_unit(before), _unit(after), _unit(before))
     if np.isclose(share, expected, rtol=1e-6):
+        other = fresh.generator().normal(size=(2, 30, 8)) + 1
+        if fresh.differs(as_number(answer(*other.copy())), _share(*map(_unit, other), _unit(other[0]))):
+            return fresh.ONLY_THE_SHOWN
         return right(
             f"{expected:.2f} instead of {_share(before, after, before):.2f}: most of what looked like the first "
             "component was a change of length"

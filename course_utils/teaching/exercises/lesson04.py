@@ -6,7 +6,8 @@ from itertools import islice
 
 import numpy as np
 
-from course_utils.teaching.exercises import AnswerError, as_array, exercise, right
+from course_utils.shipped import arrays
+from course_utils.teaching.exercises import AnswerError, as_array, exercise, fresh, right
 
 
 @exercise(
@@ -38,6 +39,14 @@ def postings(answer):
             return f"{token} stands in {wanted}, your list says {got}{hint}"
         if got != wanted:
             return f"{token}: the list must be in the order of the documents; yours is {got}"
+    drawn = fresh.generator().uniform(0.1, 1, size=(6, 4)).round(3)
+    other = [{f"_t{j}": w for j, w in enumerate(row.tolist()) if w > 0.4} for row in drawn]
+    held = {f"_t{j}": [(n, row[f"_t{j}"]) for n, row in enumerate(other) if f"_t{j}" in row] for j in range(4)}
+    result = answer([dict(document) for document in other])
+    if not isinstance(result, dict) or {t: _pairs(e, t) for t, e in result.items()} != {
+        t: e for t, e in held.items() if e
+    }:
+        return fresh.ONLY_THE_SHOWN
     return right("a query now reads only the lists of its own tokens; an empty document stands in none")
 
 
@@ -66,6 +75,10 @@ def idf(answer):
     result = as_array(answer(weights.copy()), shape=(5,))
     expected = np.array([math.log(10 / (count + 1)) for count in frequency])
     if np.allclose(result, expected):
+        other = fresh.generator().uniform(size=(30, 7)) * (fresh.generator().uniform(size=(30, 7)) < 0.4)
+        counts = [sum(value > 0 for value in column) for column in other.T.tolist()]
+        if fresh.differs(as_array(answer(other.copy())), [math.log(31 / (count + 1)) for count in counts]):
+            return fresh.ONLY_THE_SHOWN
         return right("a token that stands in every document gets 0: it could only add the same to all of them")
     if np.allclose(result, [math.log(10 / (total + 1)) for total in weights.sum(axis=0)]):
         return "df counts documents that hold the token; you have added up its weights"
@@ -113,6 +126,11 @@ def sparse_vector(answer):
             return f"the vector has length {np.linalg.norm(result):.3g}; divide by the length of what you have kept"
         if not np.allclose(result[order], logits[order] / length):
             return "the length is right, but the weights are not in the proportions of the logits"
+    logits = fresh.generator().normal(1, 1, size=25)
+    order = sorted((i for i in range(1, 25) if logits[i] > 0), key=lambda i: -logits[i])[:5]
+    length = math.sqrt(sum(logits[i] ** 2 for i in order))
+    if fresh.differs(as_array(answer(logits.copy(), 5, [0])), [logits[i] / length * (i in order) for i in range(25)]):
+        return fresh.ONLY_THE_SHOWN
     return right("at length 1, a long text with large logits cannot win by its length alone")
 
 
@@ -155,6 +173,11 @@ def fusion(answer):
             if c < 2:
                 return f"with c = {c} a first place gives 1/{c + 1}: is your c fixed, or does rank begin with 0?"
             return f"for the rankings {rankings} and c={c} the order is {expected}, yours is {result}"
+    a, b = ([f"d{i}" for i in fresh.generator().permutation(8)] for _ in range(2))
+    sums = {d: 1 / (7 + a.index(d)) + 1 / (7 + b.index(d)) for d in a}
+    result = list(islice(answer([list(a), list(b)], 6), 100))
+    if [round(sums.get(str(d), -1.0), 9) for d in result] != sorted((round(v, 9) for v in sums.values()), reverse=True):
+        return fresh.ONLY_THE_SHOWN
     return right("only ranks count: scores of different kinds never have to be brought to one scale")
 
 
@@ -208,7 +231,55 @@ def query_cost(answer):
             f"aligned tokens: encoder {encoder}, output layer {output_layer}, postings {read + more}: {right_sum}; "
             f"yours is {expanded:g}"
         )
+    other, width, one = fresh.generator().integers(1, 900, size=8), *fresh.generator().integers(10, 90, size=2).tolist()
+    held = [int(other[i]) for i in (2, 5, 6)]  # tokens 2 and 5 are the query's own, 5 and 6 are aligned
+    expected = [2 * one + 1000 * width, held[0] + held[1], 2 * one + 8 * width + sum(held)]
+    if fresh.differs(as_array(answer([2, 5], [5, 6], other.copy(), 1000, width, one), shape=(3,)), expected):
+        return fresh.ONLY_THE_SHOWN
     return right(
         f"here {dense:g}, {own:g} and {expanded:g}: with aligned tokens of the query the model is what costs; it saves "
         "the scan, not the encoder"
     )
+
+
+@exercise(
+    "04.6",
+    title="The same chance for the dense side",
+    difficulty=2,
+    minutes=8,
+    expects="a function of documents [n, d], queries [m, d] and tune (numbers of the tuning queries) that returns the "
+    "cosines [m, n] after the documents' mean is taken from the documents, the tuning queries' mean from all queries",
+    accepts=Callable,
+)
+def centred(answer):
+    embedded = arrays.load("retrieval", "smol-sgpt-qa")
+    documents, queries = (np.array(side[:n], dtype=np.float64) for side, n in zip(embedded, (40, 12), strict=True))
+    tune = [0, 3, 4, 8, 11]
+    result = as_array(answer(documents.copy(), queries.copy(), list(tune)), shape=(12, 40))
+    means = [sum(row[j] for row in documents) / 40 for j in range(documents.shape[1])]
+    asked = [sum(queries[i][j] for i in tune) / 5 for j in range(documents.shape[1])]
+
+    def cosines(query_mean, document_mean) -> np.ndarray:
+        q, d = queries - query_mean, documents - document_mean
+        return np.array([[x @ y / math.sqrt((x @ x) * (y @ y)) for y in d] for x in q])
+
+    if np.allclose(result, cosines(asked, means), atol=1e-5):
+        d, q = fresh.generator().normal(1, 1, size=(9, 5)), fresh.generator().normal(2, 1, size=(4, 5))
+        d_0, q_0 = d - sum(d) / 9, q - (q[1] + q[2]) / 2
+        wanted = [[x @ y / math.sqrt((x @ x) * (y @ y)) for y in d_0] for x in q_0]
+        if fresh.differs(as_array(answer(d.copy(), q.copy(), [1, 2])), wanted):
+            return fresh.ONLY_THE_SHOWN
+        return right("what all texts share is gone from both sides, and no held-out query was looked at")
+    if np.allclose(result, cosines(0, 0), atol=1e-5):
+        return "these are the raw cosines: nothing was taken away"
+    if np.allclose(result, cosines(queries.mean(axis=0), means), atol=1e-5):
+        return "your mean of the queries has seen the held-out ones; take it over queries[tune] only"
+    if np.allclose(result, cosines(means, means), atol=1e-5):
+        return "queries have a mean of their own: questions share other things than paragraphs do"
+    if np.allclose(result, cosines(0, means), atol=1e-5):
+        return "the documents are centred, the queries are not"
+    if np.allclose(result, cosines(asked, 0), atol=1e-5):
+        return "the queries are centred, the documents are not"
+    if np.abs(result).max() > 1 + 1e-6:
+        return "a cosine lies between -1 and 1: divide by both lengths, after the means are gone"
+    return f"query 0 and document 0: the cosine is {cosines(asked, means)[0, 0]:.3f}, yours is {result[0, 0]:.3f}"

@@ -5,7 +5,8 @@ from itertools import product
 
 import numpy as np
 
-from course_utils.teaching.exercises import AnswerError, as_array, as_number, exercise, right
+from course_utils.measures.evaluation import spearman
+from course_utils.teaching.exercises import AnswerError, as_array, as_number, exercise, fresh, right
 
 
 @exercise(
@@ -24,6 +25,9 @@ def preference(answer):
     value = as_number(answer(*(np.array(x) for x in (similar, similar_scores, related, related_scores))))
     expected = expected_similar - expected_related
     if np.isclose(value, expected):
+        drawn = fresh.generator().normal(size=(4, 30)).round(1)  # with ties
+        if fresh.differs(as_number(answer(*drawn.copy())), spearman(*drawn[:2]) - spearman(*drawn[2:])):
+            return fresh.ONLY_THE_SHOWN
         return right(f"{expected_similar:.1f} on similarity minus {expected_related:.1f} on relatedness")
     if np.isclose(value, -expected):
         return "the sign is turned round: above zero means that similarity is followed better than relatedness"
@@ -60,6 +64,10 @@ def chance_above(answer):
             f"of {comparisons} comparisons the values win {wins} and {ties} are ties: "
             f"{(wins + ties / 2) / comparisons:.3f}, yours is {value:.3f}"
         )
+    values, reference = (fresh.generator().integers(0, 5, n).astype(float) for n in (200, 300))
+    fair = np.mean([(v > r) + (v == r) / 2 for v, r in product(values, reference)])
+    if fresh.differs(as_number(answer(values.copy(), reference.copy())), fair):
+        return fresh.ONLY_THE_SHOWN
     return right("any increasing change of scale leaves it alone: a cosine of .9 need not mean the same to two models")
 
 
@@ -80,6 +88,10 @@ def token_parts(answer):
     weights = np.linalg.lstsq(matrix.T, unit_b, rcond=None)[0]
     expected = (matrix @ unit_a) * weights
     if np.allclose(result, expected, atol=1e-8):
+        other = fresh.generator().normal(size=len(b))
+        turned = np.linalg.lstsq(matrix.T, other / np.linalg.norm(other), rcond=None)[0] * (matrix @ unit_a)
+        if fresh.differs(_one_each(answer(a.copy(), other, matrix.copy()), matrix), turned):
+            return fresh.ONLY_THE_SHOWN
         return right(f"the parts add up to {cosine:.3f}, the cosine; swap a and b and single parts change, the sum not")
     if np.isclose(result.sum(), a @ b):
         return f"the parts add up to a·b = {a @ b:.3f}; scale both embeddings to length 1 for the cosine {cosine:.3f}"
@@ -106,7 +118,7 @@ def only_these(answer):
     cosine = a @ b / np.sqrt((a @ a) * (b @ b))
     keep = np.zeros(len(matrix), dtype=bool)
     keep[5:25] = True
-    for kept in (keep, ~keep):
+    for kept in (keep, ~keep, fresh.generator().permutation(keep)):
         result = _one_each(answer(a.copy(), b.copy(), matrix.copy(), kept.copy()), matrix)
         if np.abs(result[~kept]).max() > 1e-9:
             return f"{int((np.abs(result[~kept]) > 1e-9).sum())} tokens outside keep have a part that is not zero"
@@ -117,6 +129,11 @@ def only_these(answer):
             )
         if np.count_nonzero(np.abs(result) > 1e-9) < matrix.shape[1]:
             return "the sum is right, but the rows of E must do it: use the pseudo-inverse of the kept rows"
+        if not _from_a_left_inverse(result[kept], a, b, matrix[kept]):
+            return (
+                "the sum is right, but as if by scaling: take a left inverse of the kept rows, so that the same "
+                "weights give back the embedding itself"
+            )
     return right("two sets without a common token each explain all of the cosine: a part is no property of a token")
 
 
@@ -131,7 +148,7 @@ def only_these(answer):
 def false_merges(answer):
     duplicates = np.array([0.90, 0.70, 0.95, 0.80, 0.60])
     others = np.array([0.65, 0.70, 0.72, 0.99, 0.10, 0.69, 0.85, 0.71])
-    by_hand = {0.8: (0.70, 5 / 8), 0.4: (0.90, 1 / 8), 1.0: (0.60, 7 / 8)}
+    by_hand = {0.8: (0.70, 5 / 8), 0.4: (0.90, 1 / 8), 1.0: (0.60, 7 / 8), 0.5: (0.80, 2 / 8)}
     for keep, (threshold, expected) in by_hand.items():
         value = as_number(answer(duplicates.copy(), others.copy(), keep))
         if np.isclose(value, expected):
@@ -145,7 +162,25 @@ def false_merges(answer):
         return (
             f"to keep {keep:.0%} the threshold is {threshold}; {expected:.3f} of the others pass, yours is {value:.3f}"
         )
+    for duplicates, others in fresh.generator().random((4, 2, 50)).round(2):
+        highest = max(t for t in duplicates if (duplicates >= t).mean() >= 0.75)
+        if fresh.differs(as_number(answer(duplicates.copy(), others.copy(), 0.75)), (others >= highest).mean()):
+            return fresh.ONLY_THE_SHOWN
     return right("the threshold is set on duplicates alone; what else it lets through depends on the embedder")
+
+
+def _from_a_left_inverse(parts: np.ndarray, a: np.ndarray, b: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether parts are logits of one side times weights with which the rows add up to the other side, or a mean."""
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    for one, other in ((a, b), (b, a)):
+        logits = rows @ one
+        if np.allclose(rows.T @ (parts / logits), other, atol=1e-6):
+            return True
+    inverse = np.linalg.pinv(rows).T
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    frame = rows @ (vectors / np.sqrt(values)) @ vectors.T
+    both = ((rows @ a) * (inverse @ b) + (rows @ b) * (inverse @ a)) / 2
+    return np.allclose(parts, both, atol=1e-8) or np.allclose(parts, (frame @ a) * (frame @ b), atol=1e-8)
 
 
 def _one_each(answer, matrix: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, as_number, exercise, right
+from course_utils.teaching.exercises import as_array, as_number, exercise, fresh, right
 from course_utils.texts import aspects
 
 
@@ -31,6 +31,10 @@ def lexicon_share(answer):
         return "every place of the list counts, also when a token stands there twice"
     if not np.allclose(result, [3 / 4, 1 / 4, 2 / 4]):
         return f"expected 0.75, 0.25 and 0.5 here; your function says {result.round(2).tolist()}"
+    drawn = fresh.generator().integers(0, 12, size=(6, 5))
+    counted = [sum(int(token) in lexicon for token in row) / 5 for row in drawn]
+    if fresh.differs(answer(drawn.copy(), set(lexicon)), counted):
+        return fresh.ONLY_THE_SHOWN
     return right("shares of two lexicons of different size cannot be compared, those of two instructions can")
 
 
@@ -55,6 +59,11 @@ def specific_gain(answer):
         results.append(as_number(answer(dict(table), aspect)))
     found, wanted = np.array(results), np.array([gain for *_, gain in cases])
     if np.allclose(found, wanted):
+        drawn = dict(zip(cases[0][0], fresh.generator().random(5).tolist(), strict=True))
+        for aspect in ("topic", "sentiment", "intent"):
+            best = sorted(value for name, value in drawn.items() if name != aspect)[-1]
+            if fresh.differs(as_number(answer(dict(drawn), aspect)), drawn[aspect] - best):
+                return fresh.ONLY_THE_SHOWN
         return right("in the second case a wrong instruction did better than the right one: no sign of obedience")
     if np.allclose(found, [t[a] - t["none"] for t, a, _ in cases]):
         return (
@@ -88,6 +97,10 @@ def common_share(answer):
     for after in (before + step, before + own, before + step + own):
         results.append(as_number(answer(before.copy(), after)))
     if np.allclose(results, [1, 0, 0.7], atol=1e-9):
+        share = fresh.generator().uniform(0.1, 0.9)
+        mixed = before + step + own * np.sqrt(14 / 6 * (1 - share) / share)
+        if fresh.differs(as_number(answer(before.copy(), mixed)), share):
+            return fresh.ONLY_THE_SHOWN
         return right("1 for a step that is the same for all, 0 when the movements cancel, 0.7 for the mixture here")
     if np.allclose(np.square(results), [1, 0, 0.7], atol=1e-9):
         return "these are ratios of lengths; a share is one of squared lengths"

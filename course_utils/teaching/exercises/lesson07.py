@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, as_number, exercise, missing, right
+from course_utils.teaching.exercises import as_array, as_number, exercise, fresh, missing, right
 
 
 @exercise(
@@ -26,6 +26,11 @@ def hard_negatives(answer):
         said = as_number(answer(*tensors, temperature))
         if not np.isclose(said, _loss(a, p, n, temperature), rtol=1e-4):
             return _what_went_wrong(said, a, p, n, temperature)
+    drawn = fresh.generator().normal(size=(9, 12))
+    if fresh.differs(
+        as_number(answer(*(torch.tensor(x) for x in np.split(drawn, 3)), 0.2)), _loss(*np.split(drawn, 3), 0.2), 1e-4
+    ):
+        return fresh.ONLY_THE_SHOWN
     return right("a hard negative is one more column of the same softmax: no new term, no new weight")
 
 
@@ -88,6 +93,11 @@ def false_negatives(answer):
     if (said != expected).any():
         i, j = np.argwhere(said != expected)[0]
         return f"{positives[j]!r} is masked for the anchor {anchors[i]!r}, which has nothing to do with it"
+    drawn = fresh.generator().integers(0, 4, size=(2, 8))
+    anchors, positives = ([f"{kind} {n}" for n in row] for kind, row in zip(("anchor", "positive"), drawn, strict=True))
+    wanted = (drawn[:, :, None] == drawn[:, None, :]).any(axis=0) & ~np.eye(8, dtype=bool)
+    if fresh.differs(answer(anchors, positives), wanted):
+        return fresh.ONLY_THE_SHOWN
     return right("masked entries become −∞ before the softmax, so they neither push nor pull")
 
 
@@ -113,6 +123,10 @@ def push(answer):
             wanted = ", ".join(f"{x:.3f}" for x in odds / odds.sum())
             got = ", ".join(f"{x:.3f}" for x in said)
             return f"at temperature {temperature} the shares are {wanted}; yours are {got}"
+    drawn = fresh.generator().uniform(-1, 1, size=6)
+    odds = np.exp(drawn / 0.3)
+    if fresh.differs(answer(drawn.copy(), 0.3), odds / odds.sum()):
+        return fresh.ONLY_THE_SHOWN
     return right("at a high temperature all negatives are pushed alike, at a low one only the nearest")
 
 
@@ -147,6 +161,8 @@ def one_ingredient(answer):
         return f"the runs end at steps {base[-1]['step']} and {changed[-1]['step']}: only equal lengths can be compared"
     if [row["v_1"] for row in base] == [row["v_1"] for row in changed]:
         return "both runs show the same v_1 at every step: the change did not reach the training"
+    if answer["ingredient"] != "pooling" and any(base[0][key] != changed[0][key] for key in ("hit@10", "gar")):
+        return "before training both runs are the same model on the same sentences; your first rows differ"
     ratio = abs(changed[-1]["v_1"]) / abs(base[-1]["v_1"])
     low, high = CLAIMS[answer["claim"]]
     if not low <= ratio < high:
@@ -154,14 +170,25 @@ def one_ingredient(answer):
     return right(f"your two runs say: with another choice of {answer['ingredient']}, v_1 ends {answer['claim']}")
 
 
+#: What a probe writes into each of its rows.
+_ROW = {"step", "loss", "v_1", "max_other_v", "share_v1", "hit@10", "gar", "distinct_top10"}
+
+
 def _bad_log(rows) -> str | None:
-    """What is wrong with the rows of a probe, or None."""
+    """What is wrong with the rows of a probe, or None: a log must hold what a probe measures, and agree with itself."""
     if not isinstance(rows, list) or len(rows) < 2 or not all(isinstance(r, dict) and "v_1" in r for r in rows):
         return "expected the rows of a probe (probe.rows), at least one before and one after training"
-    if rows[0]["step"] != 0 or rows[0]["v_1"] != 0:
+    if absent := sorted(_ROW - set.intersection(*(set(row) for row in rows))):
+        return f"no probe wrote these rows: they lack {', '.join(absent)}; hand in what short_run returns"
+    if rows[0]["step"] != 0 or rows[0]["v_1"] != 0 or rows[0]["loss"] is not None:
         return "the first row must come from before training: call the probe once before you train"
     if rows[-1]["step"] < 15:
         return f"{rows[-1]['step']} steps are too few to see a difference: train for at least 15"
     if rows[-1]["v_1"] == 0:
         return "v_1 is exactly 0 after training: nothing was trained"
+    for row in rows[1:]:
+        v, other, share = (float(row[key]) for key in ("v_1", "max_other_v", "share_v1"))
+        # share_v1 = v_1² / (v_1² + max_other_v² + all others squared), of which there are more than one.
+        if not 0 < share <= v**2 / (v**2 + other**2) + 1e-3 or row["loss"] is None or not row["loss"] > 0:
+            return f"the row of step {row['step']} contradicts itself: v_1, max_other_v, share_v1 and loss do not fit"
     return None

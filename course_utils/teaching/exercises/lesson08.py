@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, exercise, right
+from course_utils.teaching.exercises import as_array, exercise, fresh, right
 
 
 @exercise(
@@ -31,6 +31,11 @@ def beginnings(answer):
             if result == len(piece):
                 return f"for {shown} you count {len(piece)} bytes; {expected} character(s) begin in them"
             return f"in {shown} {expected} character(s) begin; you count {int(result)}. Which bytes only continue?"
+    drawn = "".join(
+        fresh.generator().choice(list("aZ é我病𓀀न"), size=fresh.generator().integers(1_000, 20_000)).tolist()
+    )
+    if fresh.differs(as_array(answer(drawn.encode()), shape=()), len(drawn)):
+        return fresh.ONLY_THE_SHOWN
     return right("a byte 10xxxxxx continues a character, every other byte begins one: no table is needed")
 
 
@@ -44,13 +49,17 @@ def beginnings(answer):
 )
 def above_chance(answer):
     rng = np.random.default_rng(8)
-    for n in (6, 25):
-        found = rng.random((n, n)) < 0.3
-        found[range(n), range(n)] = rng.random(n) < 0.8
+    for n, drawn in ((6, rng), (25, rng), (200, fresh.generator())):
+        found = drawn.random((n, n)) < 0.3
+        found[range(n), range(n)] = drawn.random(n) < 0.8
         own = [bool(found[i, i]) for i in range(n)]
         others = [bool(found[i, j]) for i in range(n) for j in range(n) if i != j]
         result = as_array(answer(found.copy()), shape=(2,))
         expected = np.array([sum(own) / n, sum(others) / len(others)])
+        if drawn is not rng:
+            if fresh.differs(result, expected):
+                return fresh.ONLY_THE_SHOWN
+            continue
         if np.allclose(result, expected[::-1]):
             return "the two are in the other order: first the share of hits, then chance"
         if not np.isclose(result[0], expected[0]):
@@ -90,6 +99,11 @@ def found_translation(answer):
         return (
             f"query {int(np.argmax(result != expected))} is judged wrongly: compare it with every candidate by cosine"
         )
+    ways = fresh.generator().normal(size=(2, 60, 4))
+    ways[1] += 0.5 * ways[0]
+    units = ways / np.linalg.norm(ways, axis=2, keepdims=True)
+    if fresh.differs(answer(*ways.copy()), [np.argmax(units[1] @ q) == i for i, q in enumerate(units[0])]):
+        return fresh.ONLY_THE_SHOWN
     return right("a long vector wins many dot products; with cosines only the direction counts")
 
 
@@ -121,7 +135,7 @@ def crossed(answer):
     rng = np.random.default_rng(4)
     planted = np.zeros((2, 6))
     planted[0, 1], planted[1, [1, 3]] = 1.0, (0.6, 0.8)
-    first_half = np.arange(40) % 2 == 0
+    first_half = fresh.generator().permutation(np.arange(40) % 2 == 0)
     which = np.where(first_half, 0, 1)
     embeddings = 30 * planted[which] + rng.normal(size=(40, 6))
     result = as_array(answer(embeddings.copy(), first_half.copy()), shape=(40, 6))

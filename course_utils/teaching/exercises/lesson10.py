@@ -5,7 +5,7 @@ from itertools import permutations
 
 import numpy as np
 
-from course_utils.teaching.exercises import as_array, as_number, exercise, right
+from course_utils.teaching.exercises import as_array, as_number, exercise, fresh, right
 
 
 @exercise(
@@ -36,6 +36,11 @@ def interval(answer):
                 f"{hits} of {n}: Wilson's interval is [{expected[0]:.3f}, {expected[1]:.3f}], yours is "
                 f"[{low:.3f}, {high:.3f}]"
             )
+    n = int(fresh.generator().integers(20, 200))
+    hits = int(fresh.generator().integers(1, n))
+    ends = np.sort(np.roots([1 + z**2 / n, -(2 * hits / n + z**2 / n), (hits / n) ** 2]).real)
+    if fresh.differs(answer(hits, n), ends, 2e-3):
+        return fresh.ONLY_THE_SHOWN
     return right("ten hits in ten texts still leave room for a share of .72: the plain interval hides it")
 
 
@@ -66,6 +71,11 @@ def fixed_threshold(answer):
         if np.isclose(result, np.quantile(near[~others], 1 - share)):
             return "this is how near words are to their *own* text; chance is about the others"
         return f"words of other texts reach {result:.3f} in {counted:.1%} of the cases; {share:.0%} were asked for"
+    highest = fresh.generator().uniform(0.3, 0.9)
+    drawn, share = fresh.generator().uniform(0, highest, size=near.shape), 0.04
+    drawn[~others] = 0.95
+    if abs((drawn[others] >= as_number(answer(drawn.copy(), own.copy(), share))).mean() - share) > 0.003:
+        return fresh.ONLY_THE_SHOWN
     return right("and because it was fixed on texts that nobody reports on, a result cannot have chosen it")
 
 
@@ -109,6 +119,10 @@ def null_draw(answer):
         return f"with this rotation the share is {expected:.3f}; yours is {result:.3f}"
     if not np.isclose(as_number(answer(before, after, 2 * u, rotation)), expected):
         return "a direction twice as long is the same direction: divide u by its length first"
+    drawn = np.linalg.qr(fresh.generator().normal(size=(d, d)))[0]
+    v = np.mean([drawn @ row for row in after], axis=0) - before.mean(axis=0)
+    if fresh.differs(as_number(answer(before.copy(), after.copy(), u.copy(), drawn.copy())), v[0] ** 2 / (v @ v)):
+        return fresh.ONLY_THE_SHOWN
     return right("a few hundred draws make the null: a share inside their range is no evidence of training")
 
 
@@ -127,7 +141,8 @@ def exact_p(answer):
         ([0.3, 0.1, 0.9, 0.4, 0.7], [0.2, 0.5, 0.6, 0.1, 0.9]),
         ([5, 3, 9, 1], [2, 4, 1, 3]),
     )
-    for x, y in cases:
+    drawn = fresh.generator().normal(size=(4, 2, 6)).tolist()
+    for x, y in (*cases, *drawn):
         result = as_number(answer(list(x), list(y)))
         ranks = [np.argsort(np.argsort(v)) for v in (x, y)]
         found = np.corrcoef(*ranks)[0, 1]
@@ -136,6 +151,8 @@ def exact_p(answer):
         one_sided = (all_orders >= found - 1e-9).mean(), (all_orders <= found + 1e-9).mean()
         if np.isclose(result, expected):
             continue
+        if [x, y] in drawn:
+            return fresh.ONLY_THE_SHOWN
         if any(np.isclose(result, p) for p in one_sided):
             return "this is one-sided: a correlation as strong in the other direction would have been news as well"
         if np.isclose(result, (np.abs(all_orders) > abs(found) + 1e-9).mean()):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import islice
 
-from course_utils.teaching.exercises import AnswerError, as_number, exercise, right
+from course_utils.teaching.exercises import AnswerError, as_number, exercise, fresh, right
 
 
 @exercise(
@@ -42,6 +42,10 @@ def hours(answer):
     alone = 3600 * as_number(answer(6, 5, 20, 0, 4.0, 3, 0.0))  # two documents a worker, 2 · 5 · 20 / 4 = 50 s each
     if abs(alone - 100) > 1e-6:
         return f"6 documents on 3 workers are 2 each, 50 s a document and nothing to load: 100 s, yours is {alone:g} s"
+    n, t, w, v, workers, load = (int(x) for x in fresh.generator().integers(2, 50, size=6))
+    clock = (load + n * 2 * (t * w + v) / 3) / 3600
+    if fresh.differs(as_number(answer(n * workers, t, w, v, 3.0, workers, load)), clock):
+        return fresh.ONLY_THE_SHOWN
     return right(
         "two for each weight and token, plus the output layer: good to a factor of two, before anything has run"
     )
@@ -72,6 +76,9 @@ def largest_k(answer):
             return f"budget {asked[0]}, {asked[1]} documents, vocabulary {asked[2]}: {hint or why}; yours is {number:g}"
         if number != int(number) or isinstance(given, float):
             return f"K counts tokens: return a whole number, not {given!r}"
+    documents, k, rest = (int(x) for x in fresh.generator().integers(2, 40_000, size=3))
+    if fresh.differs(as_number(answer(8 * documents * k + rest % (8 * documents), documents, 50_000)), k):
+        return fresh.ONLY_THE_SHOWN
     return right("the budget is a budget for N · K: ten times the documents leave a tenth of the tokens for each")
 
 
@@ -113,4 +120,8 @@ def left_over(answer):
         if numbers != wanted:
             order = "; in order, each once" if sorted(set(numbers)) == wanted else ""
             return f"{rows} rows, {size} a shard, found {found}: {why}{order}; yours is {numbers}"
+    damaged = sorted(fresh.generator().choice(40, size=8, replace=False).tolist())
+    found = {n: (None if n in damaged[:4] else 10) for n in range(40) if n not in damaged[4:]}
+    if fresh.differs(answer(400, 10, dict(found)), damaged):
+        return fresh.ONLY_THE_SHOWN
     return right("a run that may stop at any moment needs only this: to know what is whole, and do the rest")

@@ -10,10 +10,12 @@ import ipywidgets as widgets
 import numpy as np
 from scipy.sparse import csr_array
 
+from course_utils.measures.alignment import readable
 from course_utils.measures.evaluation import cosine_matrix
 from course_utils.measures.lexical import BM25, stems
 from course_utils.search.costs import best
-from course_utils.search.sparse import explain, inverted_index, scores
+from course_utils.search.retrieval import Setting, Workbench
+from course_utils.search.sparse import explain, inverted_index, query_tokens, query_vectors, scores
 from course_utils.teaching.explorers.page import answering, check_typed, live, remembered, text_box
 from course_utils.teaching.explorers.widget import Explorer
 
@@ -84,6 +86,34 @@ def bm25_method(bm25: BM25) -> Method:
         return sorted(total.items(), key=lambda item: (-item[1], item[0]))
 
     return Method(_kept(lambda query: bm25.scores([query])[0]), matches, same_stem)
+
+
+def ways(bench: Workbench, embedder, setting: Setting, instruction: str | None = None) -> dict[str, Method]:
+    """Dense cosine, aligned tokens and BM25 on the collection of a bench, for queries that somebody types.
+
+    Args:
+        embedder: encodes what is typed, once for both ways that need it.
+        setting: how aligned tokens are weighted; with ``m = 0`` they need no model for a query.
+        instruction: what the embedder is told about a query.
+    """
+    documents = bench.documents(setting)
+    weights, size = bench.token_weights(setting, documents), documents.shape[1]
+
+    @remembered
+    def embed(text: str) -> np.ndarray:
+        return embedder.encode([text], instruction, "query")[0]
+
+    def vector(text: str) -> csr_array:
+        more = bench.decoded(embed(text)[None], setting, setting.m) if setting.m else None
+        own = query_tokens(bench.tokenizer, [text], setting.variants)
+        options = {"expansion": more, "expansion_weight": setting.expansion_weight}
+        return query_vectors(own, size, token_weights=weights, **options)
+
+    return {
+        "dense cosine": dense_method(bench.embedded.documents, embed),
+        "aligned tokens": sparse_method(documents, vector, readable(bench.tokenizer, range(size))),
+        "BM25": bm25_method(bench.bm25),
+    }
 
 
 def _kept(made: Callable) -> Callable:

@@ -66,6 +66,11 @@ tell();
 """
 
 
+def setup() -> widgets.HTML:
+    """The first child of every page: what the browser has to know of keys, names and announcements."""
+    return widgets.HTML(f'<style onload="{html.escape(_JS)}">{_CSS}</style>', layout={"display": "none"})
+
+
 class LivePage(widgets.VBox):
     """A page that follows controls, below a line that says how long the last answer took or that one is under way.
 
@@ -77,8 +82,7 @@ class LivePage(widgets.VBox):
     def __init__(self, page: Callable[..., str], controls: Sequence[widgets.Widget]):
         self._make, self._controls = page, controls
         self._status, self._page = widgets.HTML(), widgets.HTML()
-        setup = widgets.HTML(f'<style onload="{html.escape(_JS)}">{_CSS}</style>', layout={"display": "none"})
-        super().__init__([setup, self._status, self._page])
+        super().__init__([setup(), self._status, self._page])
         self.add_class(PAGE)
         self._status.add_class(STATUS)
         for control in controls:

@@ -1,6 +1,7 @@
 """Pictures of retrieval: which setting, which system, which token, at which cost."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,11 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from course_utils.measures.evaluation import Interval
+from course_utils.search.results import Curve
 from course_utils.search.sparse import Match
 from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, head, look, name_rows, styled
 from course_utils.teaching.figures.tokens import name_tokens
 
 _LINES = ("-", "--", "-.", ":")
+_NO_MARKS = MappingProxyType({})
 
 
 @styled
@@ -52,8 +55,10 @@ def dots(values: Mapping[str, Interval], title: str, xlabel: str, reference: tup
 
 
 @styled
-def panels(by_panel: Mapping[str, Mapping[str, Interval]], title: str, xlabel: str) -> Figure:
-    """The same systems on several collections or embedders, one panel each; every panel has its own systems' order."""
+def panels(
+    by_panel: Mapping[str, Mapping[str, Interval]], title: str, xlabel: str, reference: float | None = None
+) -> Figure:
+    """The same systems on several collections or embedders, one panel each; a reference is a vertical line."""
     systems = list(dict.fromkeys(system for values in by_panel.values() for system in values))
     size = (3.6 + 2.7 * len(by_panel), 0.36 * len(systems) + 1.5)
     figure, grid = plt.subplots(1, len(by_panel), figsize=size, sharey=True, squeeze=False)
@@ -64,6 +69,8 @@ def panels(by_panel: Mapping[str, Mapping[str, Interval]], title: str, xlabel: s
                 colour = PALETTE[1] if hybrid else PALETTE[0]
                 axes.plot([v.low, v.high], [y, y], color=colour, linewidth=2)
                 axes.plot(v.value, y, "D" if hybrid else "o", color=colour, markersize=6)
+        if reference is not None:
+            axes.axvline(reference, color="#777777", linestyle="--")
         axes.set_title(name, fontsize=10.5)
         axes.set_xlabel(xlabel)
     name_rows(grid[0, 0], systems)
@@ -91,6 +98,35 @@ def against(a: np.ndarray, b: np.ndarray, title: str, xlabel: str, ylabel: str) 
     axes.plot([0, 1], [0, 1], color="#777777", linewidth=1)
     axes.scatter(*points.T, s=14 * counts, color=PALETTE[0], alpha=0.6, edgecolors="white", linewidths=0.5)
     axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    head(figure, title)
+    return figure
+
+
+@styled
+def pareto(
+    panels: Mapping[str, Mapping[str, Curve]], title: str, marks: Mapping[str, tuple[str, float]] = _NO_MARKS
+) -> Figure:
+    """Quality against cost: one panel for each kind of cost, costs on a logarithmic axis.
+
+    Args:
+        panels: what a cost counts -> name of a series -> its points. A series of one point is drawn as a star.
+        marks: what a cost counts -> name and place of a vertical line.
+    """
+    figure, grid = plt.subplots(1, len(panels), figsize=(9.5, 4.2), sharey=True, squeeze=False)
+    for axes, (cost, series) in zip(grid[0], panels.items(), strict=True):
+        for i, (name, points) in enumerate(series.items()):
+            if len(points.cost) == 1:
+                axes.plot(points.cost, points.quality, "*", markersize=13, color=PALETTE[i], label=name)
+            else:
+                axes.plot(points.cost, points.quality, label=name, linestyle=_LINES[i % 4], **look(i))
+            for x, y, label in zip(points.cost, points.quality, points.labels or [""] * len(points.cost), strict=True):
+                axes.annotate(label, (x, y), xytext=(3, -11), textcoords="offset points", fontsize=8.5)
+        if cost in marks:
+            axes.axvline(marks[cost][1], color="#777777", linestyle=":", label=marks[cost][0])
+        axes.set_xscale("log")
+        axes.set(xlabel=cost)
+        axes.legend(fontsize=8.5, loc="best")
+    grid[0, 0].set_ylabel("nDCG@10, held-out half")
     head(figure, title)
     return figure
 

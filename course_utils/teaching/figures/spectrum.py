@@ -1,70 +1,133 @@
-"""Pictures of the spectrum: how large the first component is, how far training moves along it, what a step does."""
+"""Pictures of the first component: where texts lie, what a step along it does, which layers and steps it moves in."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from course_utils.measures.spectrum import Variation
-from course_utils.teaching.figures.style import PALETTE, head, look, ring, styled
+from course_utils.measures.evaluation import bootstrap
+from course_utils.measures.interventions import BothWays, claim, global_difference
+from course_utils.teaching.figures.style import PALETTE, REFERENCE, distinct, draw_intervals, head, look, styled
+from course_utils.teaching.figures.tables import Table, table
 from course_utils.teaching.figures.tokens import name_tokens
 
 FIRST, REST = PALETTE[0], PALETTE[1]
 
 
-@styled
-def shares(by_name: Mapping[str, np.ndarray], title: str, first: int = 15) -> Figure:
-    """Share of the squared norm in each of the first components, one line per model; logarithmic."""
-    figure, axes = plt.subplots(figsize=(8, 3.8))
-    numbers = np.arange(1, first + 1)
-    for i, (name, values) in enumerate(by_name.items()):
-        axes.plot(numbers, 100 * values[:first], label=name, **look(i))
-    axes.set_yscale("log")
-    axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
-    axes.set_xticks(numbers)
-    axes.set(title=title, xlabel="component j, largest first", ylabel="share of the squared norm (%)")
-    axes.legend()
-    return figure
+#: One colour and mark for each state of an embedding, in every figure of the lesson.
+STATES = {
+    "untrained": (PALETTE[7], "o"),
+    "untrained + v_1 u_1": (PALETTE[0], "D"),
+    "embedder": (PALETTE[2], "s"),
+    "embedder − v_1 u_1": (PALETTE[1], "X"),
+}
 
 
 @styled
-def variation_grid(found: Mapping[str, Variation], notes: Mapping[str, str], title: str, columns: int = 2) -> Figure:
-    """``v_j`` of every component with its interval, one panel per embedder; the first component stands out.
+def cloud(points: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Where texts lie: along ``u_1`` and across it (left), and how their coefficients ``h·u_1`` are spread (right).
 
     Args:
-        found: summaries by the name of the embedder.
-        notes: what stands beside the name, e.g. the origin.
+        points: for each state, named as in :data:`STATES`, coefficients along u_1 and along a direction at right
+            angles to it, ``[n, 2]``.
+        title: the finding.
     """
-    rows = -(-len(found) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(5 * columns, 0.7 + 2.3 * rows), squeeze=False)
-    for axes, (name, v) in zip(grid.flat, found.items(), strict=False):
-        _variation_panel(axes, v)
-        axes.set_title(f"{name}  ({notes[name]})", fontsize=10.5)
-        axes.set_ylabel("v_j (length)")
-    for axes in list(grid.flat)[len(found) :]:
-        axes.set_axis_off()
-    for axes in grid[-1]:
-        axes.set_xlabel("component j, largest first (logarithmic)")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    edges = np.histogram_bin_edges(np.concatenate([p[:, 0] for p in points.values()]), bins=40)
+    for name, where in points.items():
+        color, marker = STATES[name]
+        left.plot(*where.T, marker, markersize=3, alpha=0.5, linestyle="", color=color, label=name)
+        right.hist(where[:, 0], edges, alpha=0.55, color=color, label=name)
+    left.plot(0, 0, "k+", markersize=12, markeredgewidth=2, label="zero")
+    left.set(xlabel="along u_1: h·u_1 (length)", ylabel="across u_1 (length)")
+    right.set(xlabel="h·u_1 (length)", ylabel="texts")
+    right.axvline(0, color="black", linewidth=1)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     head(figure, title)
     return figure
 
 
-def _variation_panel(axes, v: Variation) -> None:
-    j = np.arange(1, len(v.v) + 1)
-    axes.vlines(j[1:], v.low[1:], v.high[1:], color=REST, alpha=0.6, linewidth=1)
-    axes.plot(j[1:], v.v[1:], ".", color=REST, markersize=3)
-    error = [[v.v[0] - v.low[0]], [v.high[0] - v.v[0]]]
-    axes.errorbar(1, v.v[0], yerr=error, fmt="D", color=FIRST, markersize=7, capsize=4)
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xticks([1, 2, 5, 10, 50, len(v.v)], ["1", "2", "5", "10", "50", str(len(v.v))])
-    axes.minorticks_off()
-    axes.annotate(
-        f" v_1 = {v.v[0]:.1f}, {100 * v.share.value:.0f} % of |v|²", (1, v.v[0]), xytext=(8, 0),
-        textcoords="offset points", va="center", fontsize=9.5,
-    )  # fmt: skip
+def steps(found: Mapping[str, BothWays]) -> Table:
+    """Both steps of every embedder beside their controls, with the verdict of :func:`claim`; a table.
+
+    The random steps are given by their range and by how many go at least as far.
+    """
+    rows = []
+    for name, both in found.items():
+        for (start, before), step in zip(both.start.items(), list(STATES)[1::2], strict=True):
+            after, random, verdict = (
+                both.stepped[start],
+                both.controls[start]["random"].mean(axis=1),
+                claim(both, start),
+            )
+            drawn = f"{random.min():.2f} to {random.max():.2f}"
+            lar = f"{before.lar_excess.mean():.2f} → {after.lar_excess.mean():.2f}"
+            as_far = f"{verdict.random * len(random):.0f} of {len(random)}"
+            controls = [both.control(start, kind).mean() for kind in ("u_2", "c_1")]
+            hits = (before.hit_excess.mean(), bootstrap(after.hit_excess), drawn, *controls)
+            rows.append((name, step, *hits, lar, global_difference(after, before), as_far, verdict.answer))
+    columns = ["embedder", "step", "before", "after", "random steps", "u_2", "c_1", "LAR", "GAR: difference",
+               "random as far", "verdict"]  # fmt: skip
+    return table(rows, columns, "content Hit@10 minus chance; LAR minus chance; difference of GAR")
+
+
+def state_rows(found: Mapping[str, BothWays], groups: Mapping[str, str]) -> pd.DataFrame:
+    """What :func:`both_ways` draws: each of the four states of every embedder with its interval.
+
+    Args:
+        found: by embedder.
+        groups: the untrained model of each embedder.
+    """
+    rows = []
+    for name, both in found.items():
+        in_order = [judged for start in both.start for judged in (both.start[start], both.stepped[start])]
+        for state, judged in zip(STATES, in_order, strict=True):
+            rows.append((groups[name], name, state, *vars(bootstrap(judged.hit_excess)).values()))
+    return pd.DataFrame(rows, columns=["group", "embedder", "state", "value", "low", "high"])
+
+
+@styled
+def both_ways(states: pd.DataFrame, title: str) -> Figure:
+    """Alignment above chance of untrained model and embedder, and of both after the step; grouped by untrained model.
+
+    Args:
+        states: columns ``group`` (the untrained model), ``embedder``, ``state`` as in :data:`STATES`, ``value``,
+            ``low``, ``high``.
+        title: the finding.
+
+    Raises:
+        ValueError: a missing column, or no rows.
+    """
+    groups, embedders = distinct(states, "group", "embedder")
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.55 * (len(embedders) + len(groups))))
+    row, rows = 0.0, {}
+    for group in groups:
+        label = axes.text(0.0, row, f"from {group}", transform=axes.get_yaxis_transform(), weight="bold", va="center")
+        label.set(zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # above the line of chance
+        for embedder in dict.fromkeys(states["embedder"][states["group"] == group]):
+            rows[embedder] = row = row + 1
+        row += 1
+    for number, (name, (color, marker)) in enumerate(STATES.items()):
+        own = states[states["state"] == name]
+        places = np.array([rows[e] for e in own["embedder"]]) + (0.14 if number >= 2 else -0.14)
+        draw_intervals(axes, own, places, color=color, marker=marker, label=name)
+    for embedder, place in rows.items():
+        value = states[states["embedder"] == embedder].set_index("state")["value"]
+        for start, end, side in (("untrained", "untrained + v_1 u_1", -0.14), ("embedder", "embedder − v_1 u_1", 0.14)):
+            axes.annotate(
+                "", (value[end], place + side), (value[start], place + side),
+                arrowprops={"arrowstyle": "->", "color": STATES[end][0], "linewidth": 1.4},
+            )  # fmt: skip
+    axes.axvline(0, color=REFERENCE, linestyle="--", linewidth=1.5, label="chance")
+    axes.set_yticks(list(rows.values()), list(rows))
+    axes.set(ylim=(row - 0.5, -0.6), xlim=(-0.05, 1.02), xlabel="content Hit@10 minus chance")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    head(figure, title)
+    return figure
 
 
 @styled
@@ -95,79 +158,33 @@ def contributions(panels: Mapping[str, tuple[Sequence[str], np.ndarray, np.ndarr
 
 @styled
 def sweep(
-    amounts: np.ndarray,
-    panels: Mapping[str, Mapping[str, np.ndarray]],
-    trained: Mapping[str, float],
-    title: str,
-    unmarked: Collection[str] = (),
+    amounts: np.ndarray, panels: Mapping[str, Mapping[str, np.ndarray]], marks: Mapping[str, float], title: str
 ) -> Figure:
-    """Measures as functions of λ, one panel each, with the v_1 of trained embedders as vertical lines.
+    """Measures as functions of λ, one panel each, with the v_1 of embedders as vertical lines.
 
     Args:
         amounts: the values of λ, ``[m]``.
-        panels: panel label -> line label -> values ``[m]``; the best value of each line is marked.
-        trained: ``v_1`` by the name of the trained embedder, at most four.
-        unmarked: labels of panels in which no value is better than another.
+        panels: panel label -> line label -> values ``[m]``; a line called ``"chance"`` is drawn as such.
+        marks: ``v_1`` by the name of the embedder, at most four.
+        title: the finding.
     """
-    figure, grid = plt.subplots(2, 3, figsize=(10.5, 6), sharex=True)
+    figure, grid = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.7), sharex=True, squeeze=False)
     styles = ["--", ":", "-.", (0, (6, 1, 1, 1, 1, 1))]
-    for axes, (label, lines) in zip(grid.flat, panels.items(), strict=True):
+    for axes, (label, lines) in zip(grid[0], panels.items(), strict=True):
         for i, (name, values) in enumerate(lines.items()):
-            values = np.asarray(values)
-            axes.plot(amounts, values, markersize=4, label=name, **look(i))
-            if label not in unmarked:
-                ring(axes, amounts, values)
-        for place, style in zip(trained.values(), styles, strict=False):
+            chance = name == "chance"
+            how = {"color": REFERENCE, "linestyle": "--"} if chance else look(i)
+            axes.plot(amounts, np.asarray(values), markersize=4, label=name, **how)
+        for place, style in zip(marks.values(), styles, strict=False):
             axes.axvline(place, color=PALETTE[3], linestyle=style)
         axes.set_title(label, fontsize=10.5)
-        if len(lines) > 1:
-            axes.legend(fontsize=8.5)
-    for axes in grid[-1]:
-        axes.set_xlabel("λ (length; 0 = untrained)")
-    handles = [
-        *(
-            Line2D([], [], color=PALETTE[3], linestyle=style, label=f"v_1 = {place:.1f} of {name}")
-            for (name, place), style in zip(trained.items(), styles, strict=False)
-        ),
-        Line2D([], [], color="black", marker="o", markersize=10, fillstyle="none", linestyle="", label="best λ"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        axes.set(xlabel="λ (length; 0 = untrained)", ylim=(0, None))
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    for (name, place), style in zip(marks.items(), styles, strict=False):
+        handles.append(Line2D([], [], color=PALETTE[3], linestyle=style))
+        labels.append(f"v_1 = {place:.1f} of {name}")
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
     head(figure, title)
-    return figure
-
-
-@styled
-def per_text(coefficient: np.ndarray, moved: np.ndarray, one: float, title: str) -> Figure:
-    """How far training moved each text against where the text stood, with the one λ for all as a line."""
-    figure, axes = plt.subplots(figsize=(7, 4.2))
-    axes.scatter(coefficient, moved, s=8, alpha=0.4, color=FIRST, label="one text")
-    axes.axhline(one, color=PALETTE[3], linestyle="--", label=f"one λ for all: v_1 = {one:.1f}")
-    slope, constant = np.polyfit(coefficient, moved, 1)
-    ends = np.array([coefficient.min(), coefficient.max()])
-    axes.plot(ends, slope * ends + constant, color=REST, label=f"line of best fit, slope {slope:.2f}")
-    axes.set_title(title)
-    axes.set_xlabel("where the untrained embedding stands on the first component (length)")
-    axes.set_ylabel("how far training moved it (length)")
-    axes.legend()
-    return figure
-
-
-@styled
-def angles(sizes: Sequence[int], found: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """Angle between first components against the number of texts they were computed from; both axes logarithmic."""
-    figure, axes = plt.subplots(figsize=(7, 3.8))
-    for i, (name, values) in enumerate(found.items()):
-        axes.plot(sizes[: len(values)], values, label=name, **look(i))
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xticks(sizes, [str(s) for s in sizes])
-    axes.minorticks_off()
-    low, high = min(map(min, found.values())) / 1.3, max(map(max, found.values())) * 1.3
-    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45) if low <= t <= high]
-    axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    axes.set_ylim(low, high)
-    axes.set(title=title, xlabel="number of texts n (logarithmic)", ylabel="angle (degrees, logarithmic)")
-    axes.legend()
     return figure
 
 

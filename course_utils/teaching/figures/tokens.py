@@ -25,13 +25,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch, Rectangle
 
-from course_utils.teaching.figures.style import PALETTE, SEQUENTIAL, head, name_rows, styled
+from course_utils.teaching.figures.style import PALETTE, head, name_rows, styled
 
 #: The three kinds, with the words of the legend.
 KINDS = {"surface": "token of the text", "variant": "variant or same stem", "other": "other token"}
 
+# One hue for each kind wherever tokens are shown: a ground under letters, a full colour for bars and frames.
 # Each chip sets letters and ground together: readable on a light and on a dark page.
-_GROUND = {"surface": "#9ecae9", "variant": "#fbe0a1", "other": "#e6e6e6"}
+GROUND = {"surface": "#9ecae9", "variant": "#fbe0a1", "other": "#e6e6e6"}
 _TAGS = {"surface": ("<b><u>", "</u></b>"), "variant": ("<u>", "</u>"), "other": ("", "")}
 _SPACE = '<small style="color:#333" title="a space before it">␣</small>'
 # How bytes begin and end that are no whole character, in the two ways in which they are written.
@@ -168,7 +169,8 @@ def token_grid(
 ) -> Figure:
     """A heat map with a token in every cell: for instance the top tokens (columns) of every layer (rows).
 
-    Tokens of the text are bold in a frame; variants have a dashed frame.
+    Tokens of the text are bold in a frame; variants have a dashed frame, in the colours of chips and bars. The
+    values are grey, so that no frame drowns in them.
 
     Args:
         tokens: strings ``[rows, k]``.
@@ -184,7 +186,7 @@ def token_grid(
         shapes = f"{np.shape(tokens)}, {values.shape}, {np.shape(token_kinds)} and {len(row_names)}"
         raise ValueError(f"tokens, values and token_kinds must be [rows, k], row_names [rows]; got {shapes}")
     figure, axes = plt.subplots(figsize=(1.5 + 1.35 * values.shape[1], 1.3 + 0.27 * len(values)))
-    sns.heatmap(values, ax=axes, cmap=SEQUENTIAL, cbar_kws={"label": value_label, "pad": 0.02}, linewidths=0.5)
+    sns.heatmap(values, ax=axes, cmap="Greys", cbar_kws={"label": value_label, "pad": 0.02}, linewidths=0.5)
     middle = (values.min() + values.max()) / 2
     for row, column in np.ndindex(values.shape):
         kind = _known(token_kinds[row][column])
@@ -195,8 +197,8 @@ def token_grid(
         )  # fmt: skip
         if kind != "other":
             line = {"surface": "solid", "variant": "dashed"}[kind]
-            frame = Rectangle((column + 0.04, row + 0.08), 0.92, 0.84, fill=False, linestyle=line, linewidth=1.2)
-            axes.add_patch(frame).set_edgecolor(PALETTE[1])
+            frame = Rectangle((column + 0.04, row + 0.08), 0.92, 0.84, fill=False, linestyle=line, linewidth=2)
+            axes.add_patch(frame).set_edgecolor(_BAR[kind])
     axes.set_yticks(np.arange(len(values)) + 0.5, row_names, rotation=0)
     axes.set_xticks(np.arange(values.shape[1]) + 0.5, range(1, values.shape[1] + 1))
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -251,7 +253,7 @@ def drawable(token: str) -> str:
 
 def _chip(token: str, kind: str, tip: str = "", note: str = "") -> str:
     before, after = _TAGS[_known(kind)]
-    style = f"background:{_GROUND[kind]};color:#111;border-radius:4px;padding:1px 6px;margin:0 3px;white-space:pre"
+    style = f"background:{GROUND[kind]};color:#111;border-radius:4px;padding:1px 6px;margin:0 3px;white-space:pre"
     style += ";display:inline-block"  # a chip is not broken in two at the end of a line
     space, rest = (_SPACE, token[1:]) if token.startswith("_") else ("", token)
     # <bdi>: a token of a right-to-left script must not turn its neighbours round, nor a number beside it.

@@ -1,0 +1,84 @@
+"""Build the site into build/site from the committed, executed notebooks; nothing is fetched and no model is loaded.
+
+    python tools/build_site.py [--repository https://github.com/OWNER/NAME]
+
+With the address of the repository the lessons also get buttons that open them in Binder and Colab.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import site_pages
+import site_sources
+from site_sources import ROOT
+
+OUT, STAGED = ROOT / "build" / "site", ROOT / "build" / "site-source"
+
+
+def looks() -> dict[str, tuple[str, str]]:
+    """Kind of token -> the words of its legend and the colour of its chip, as the notebooks have them."""
+    sys.path.insert(0, str(ROOT))
+    from course_utils.teaching.figures import tokens
+
+    return {kind: (tokens.KINDS[kind], tokens.GROUND[kind]) for kind in tokens.KINDS}
+
+
+def stage(out: Path, repository: str = "") -> int:
+    """Collect and make all pages in an empty folder; how many there are."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    shutil.copytree(ROOT / "docs" / "site" / "_static", out / "_static")
+    shutil.copy(ROOT / "docs" / "site" / "conf.py", out)
+    sources = site_sources.Sources(ROOT, out, repository)
+    staged = site_sources.collect(sources)
+    numbers = json.loads((ROOT / "data" / "landing.json").read_text(encoding="utf-8"))
+    colab = (ROOT / "docs" / "site" / "colab_cell.py").read_text(encoding="utf-8")
+    site_pages.write(sources, staged, numbers, looks(), colab)
+    return sum(1 for suffix in ("*.md", "*.ipynb") for _ in out.rglob(suffix))
+
+
+def build(source: Path, out: Path, repository: str = "") -> int:
+    """Run Sphinx, with warnings as errors; its exit status."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-j", "2", "-d",
+               str(source / "_build"), str(source), str(out)]  # fmt: skip
+    environment = os.environ | {"SITE_ROOT": str(ROOT), "SITE_REPOSITORY": repository, "PYTHONHASHSEED": "0"}
+    return subprocess.run(command, env=environment).returncode
+
+
+def offer_originals(out: Path) -> None:
+    """Let the download button give the notebooks as they are committed, not as the site shows them."""
+    for copy in (out / "_sources" / "notebooks").rglob("*.ipynb*"):
+        original = ROOT / "notebooks" / copy.relative_to(out / "_sources" / "notebooks")
+        shutil.copyfile(original.with_name(original.name.removesuffix(".txt")), copy)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repository", default="", help="address of the course, such as https://github.com/OWNER/NAME")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    start = time.perf_counter()
+    try:
+        pages = stage(STAGED, options.repository)
+    except site_sources.BrokenLink as error:
+        print(f"Broken links:\n{error}", file=sys.stderr)
+        return 1
+    print(f"{pages} pages collected in {time.perf_counter() - start:.0f} s; building …", flush=True)
+    shutil.rmtree(options.out, ignore_errors=True)
+    status = build(STAGED, options.out, options.repository)
+    if status == 0:
+        offer_originals(options.out)
+        print(f"built in {time.perf_counter() - start:.0f} s: {options.out / 'index.html'}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
