@@ -332,11 +332,11 @@ def grade(files: Sequence[Path], out: Path | None, json_file: Path | None, memor
     """
     from course_utils.teaching import grading
 
-    rows = grading.grade(files, memory_gb=memory, report=click.echo, **limits)
-    if out is None and json_file is None:
-        for row in rows:
-            click.echo(f"  {row.file}  {row.exercise:6} {row.points}/{row.of}  {row.status}: {row.explanation}")
-    grading.write(rows, out, json_file)
+    grading.writable(out, json_file)
+    options = {"memory_gb": memory, "report": click.echo, "keep": lambda rows: grading.write(rows, out, json_file)}
+    rows = grading.grade(files, **options, **limits)
+    for row in [] if out or json_file else rows:
+        click.echo(f"  {row.file}  {row.exercise:6} {row.points}/{row.of}  {row.status}: {row.explanation}")
 
 
 # --- Data -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from repo import ROOT, lessons
 
 sys.path.insert(0, str(ROOT / "tools"))
 
+import build_site
 import run_notebooks
 import run_tests
 
@@ -139,3 +140,32 @@ def test_the_stages_start_only_programs_that_exist():
         for command in commands:
             program = command[:3] if command[1] == "-m" else command[:1]
             assert subprocess.run([*program, "--help"], capture_output=True).returncode == 0, command
+
+
+@pytest.mark.parametrize("place", [ROOT, ROOT.parent, ROOT / "notebooks", ROOT / "README.md", build_site.STAGED / "x"])
+def test_the_site_replaces_nothing_but_a_site(place, monkeypatch, capsys):
+    monkeypatch.setattr(build_site, "stage", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr(sys, "argv", ["build_site.py", "--out", str(place)])
+    with pytest.raises(SystemExit, match="2"):
+        build_site.main()
+    assert "name a folder that is new, empty or an earlier site" in capsys.readouterr().err
+
+
+def test_an_older_site_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
+    out, statuses = tmp_path / "site", [0, 1, 0]
+
+    def build(source, place, repository):
+        place.mkdir()
+        for name in (".buildinfo", f"{len(statuses)}.html"):
+            (place / name).touch()
+        return statuses.pop(0)
+
+    monkeypatch.setattr(build_site, "stage", lambda *_: 1)
+    monkeypatch.setattr(build_site, "build", build)
+    monkeypatch.setattr(sys, "argv", ["build_site.py", "--out", str(out)])
+    found = []
+    for status in (0, 1, 0):
+        assert build_site.main() == status
+        found.append(sorted(path.name for path in out.iterdir()))
+        assert list(tmp_path.iterdir()) == [out], "nothing lies beside it"
+    assert found == [[".buildinfo", "3.html"], [".buildinfo", "3.html"], [".buildinfo", "1.html"]]

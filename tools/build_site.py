@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -60,11 +61,42 @@ def offer_originals(out: Path) -> None:
         shutil.copyfile(original.with_name(original.name.removesuffix(".txt")), copy)
 
 
+def in_the_way(out: Path) -> str:
+    """What speaks against writing the site to this folder, which is then replaced; "" where nothing does."""
+    out = out.resolve()
+    if out in (ROOT, *ROOT.parents):
+        return f"{out} holds the course itself"
+    if STAGED in (out, *out.parents):
+        return f"{out} is where pages are collected"
+    if out.exists() and not out.is_dir():
+        return f"{out} is a file"
+    if out.is_dir() and any(out.iterdir()) and not (out / ".buildinfo").is_file():
+        return f"{out} holds something that is no site built by Sphinx"
+    return ""
+
+
+def build_and_replace(source: Path, out: Path, repository: str = "") -> int:
+    """Build beside a folder, which is replaced when the new site is whole; the exit status of Sphinx."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as beside:
+        made = Path(beside, "made")
+        status = build(source, made, repository)
+        if status == 0:
+            offer_originals(made)
+            if out.exists():
+                out.rename(Path(beside, "older"))
+            made.rename(out)
+    return status
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repository", default="", help="address of the course, such as https://github.com/OWNER/NAME")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
+    out = options.out.resolve()
+    if problem := in_the_way(out):
+        parser.error(f"--out: {problem}; name a folder that is new, empty or an earlier site")
     start = time.perf_counter()
     try:
         pages = stage(STAGED, options.repository)
@@ -72,11 +104,9 @@ def main() -> int:
         print(f"Broken links:\n{error}", file=sys.stderr)
         return 1
     print(f"{pages} pages collected in {time.perf_counter() - start:.0f} s; building …", flush=True)
-    shutil.rmtree(options.out, ignore_errors=True)
-    status = build(STAGED, options.out, options.repository)
+    status = build_and_replace(STAGED, out, options.repository)
     if status == 0:
-        offer_originals(options.out)
-        print(f"built in {time.perf_counter() - start:.0f} s: {options.out / 'index.html'}")
+        print(f"built in {time.perf_counter() - start:.0f} s: {out / 'index.html'}")
     return status
 
 

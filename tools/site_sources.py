@@ -23,7 +23,9 @@ OWN = "docs/site"
 
 _FENCE = re.compile(r"^( *)(```+|~~~+)")
 _CODE_SPAN = re.compile(r"(`+)(?:.+?)\1(?!`)", re.DOTALL)
-_TARGET = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
+#: What a link leads to: in brackets, with or without a title, or after a label at the beginning of a line.
+_TARGET = re.compile(r"""(?<=\]\()([^)\s]+)(?=(?:\s+(?:"[^"]*"|'[^']*'))?\s*\))""")
+_LABELLED = re.compile(r"^( {0,3}\[(?!\^)[^\]\n]+\]:[ \t]+)(\S+)", re.MULTILINE)
 _IN_HTML = re.compile(r"""(?<=\bhref=")([^"]+)(?=")|(?<=\bsrc=")([^"]+)(?=")""")
 _IMAGE = re.compile(r'src="data:image/png;base64,([^"]+)"')
 _SCROLLS = re.compile(r'<div style="overflow-x:auto" tabindex="0">(?=<img[^>]*?\balt="([^"]*)")')
@@ -147,7 +149,8 @@ def markdown(text: str, page: Path, sources: Sources) -> str:
 
     def change(prose: str) -> str:
         linked = _TARGET.sub(lambda match: sources.rewritten(match[0], page), prose)
-        return _IN_HTML.sub(lambda match: sources.rewritten(match[0], page), linked)
+        labelled = _LABELLED.sub(lambda match: match[1] + sources.rewritten(match[2], page), linked)
+        return _IN_HTML.sub(lambda match: sources.rewritten(match[0], page), labelled)
 
     return outside_code(text, change)
 
@@ -178,10 +181,10 @@ def _joined(text: str | list[str]) -> str:
 def _shown(output: dict, page: Path, sources: Sources) -> dict | None:
     """One output as the site shows it; None for what only a kernel could show."""
     data = output.get("data", {})
-    data.pop(_WIDGET, None)
+    view = data.pop(_WIDGET, None)
     if "text/html" in data:
         data["text/html"] = html(_joined(data["text/html"]), page, sources)
-    elif _WIDGET_TEXT.match(_joined(data.get("text/plain", ""))):
+    elif view is not None and data.keys() <= {"text/plain"} or _WIDGET_TEXT.match(_joined(data.get("text/plain", ""))):
         return None
     return output if data or output["output_type"] in ("stream", "error") else None
 

@@ -62,7 +62,7 @@ class Backbone:
         if "device_map" not in placed:
             self.causal.to(place)
         self.causal.eval().requires_grad_(False)
-        self.device = placement.first_device(self.source, self.causal) if "device_map" in placed else place
+        self.device = placement.first_device(self.source, self.causal, place) if "device_map" in placed else place
         self.transformer = self.causal.base_model
         self._new_output = _check_weights(self.source, self.causal, found)
         self.encoder, self.sees_all = kind != "decoder", heads.sees_all(self.causal.config)
@@ -222,12 +222,12 @@ def _checked_device(device: str | None) -> str:
     if device == placement.SPREAD:
         return device
     try:
-        kind = torch.device(device).type
+        asked = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device {device!r} is unknown: write 'cpu', 'cuda' or 'mps', or leave it out") from error
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind, lambda: True)
-    if not there():
-        raise ValueError(f"device {device!r}: PyTorch finds no such GPU here; leave device out to use the CPU")
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(asked.type, lambda: True)
+    if not there() or asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {device!r}: PyTorch finds no such GPU here; leave device out for what there is")
     return str(device)
 
 

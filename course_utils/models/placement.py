@@ -51,17 +51,25 @@ def _quantised(bits: int):
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
 
 
-def first_device(source: str, model) -> str:
+def first_device(source: str, model, asked: str = SPREAD) -> str:
     """Where a model that the library has placed takes its texts: the device of its input layer.
+
+    Args:
+        source: the model's name, for messages.
+        model: as the library gives it.
+        asked: the device that was asked for. The CPU is no fault where it was named, or where there is no GPU.
 
     Raises:
         ValueError: a part of it found no room on the GPUs. The library would keep that part elsewhere and fetch it for
             every batch, and its output layer might not be there to decode with.
     """
     places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
-    if outside := (places & {"cpu", "disk"}) if places != {"cpu"} else set():
+    wanted = {"cpu"} if places == {"cpu"} and (asked != SPREAD or not torch.cuda.is_available()) else set()
+    if outside := (places & {"cpu", "disk"}) - wanted:
+        share = "all" if places == {"cpu"} else "a part"
         raise ValueError(
-            f"{source} does not fit on the GPUs that are here: a part of it lies on the {' and the '.join(outside)}. "
+            f"{source} does not fit on the GPUs that are here: {share} of it lies on the "
+            f"{' and the '.join(sorted(outside))}. "
             "Read it with fewer bits (dtype='int8' or '4bit'), or take larger or more GPUs; "
             "`several-tokens scale estimate NAME` says how large"
         )

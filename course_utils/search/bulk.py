@@ -8,10 +8,11 @@ Both are built on Lucene and keep such a vector as an inverted index of positive
   Elasticsearch, "Sparse vector query").
 
 A score is ``Σ_t q_t d_t``, as here; the stored weights have nine significant bits, that is a relative error of up to
-0.4 %. Names of tokens are the numbers of their columns: no sign of a token can disturb a request.
+0.4 %. Names of tokens are the numbers of their columns: no character of a token needs escaping.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,15 +67,16 @@ def query(engine: str, columns: np.ndarray, weights: np.ndarray, k: int = 10) ->
     """The body of a search for the k best documents.
 
     Raises:
-        ValueError: an unknown engine, ``k < 1``, no token, or weights that are not positive.
+        ValueError: an unknown engine, ``k < 1``, no token, or weights that are not positive and finite.
     """
     k, named = gates.whole(k, "k"), vector(columns, weights)
-    if not named or min(named.values()) <= 0:
-        raise ValueError("a query needs at least one token, and positive weights; without one it finds nothing")
+    if not named or not all(0 < weight < math.inf for weight in named.values()):
+        raise ValueError("a query needs at least one token, and weights that are positive and finite")
     if _known(engine) == "opensearch":
         asked = {"neural_sparse": {FIELD: {"query_tokens": named}}}
     else:
-        asked = {"sparse_vector": {"field": FIELD, "query_vector": named}}
+        # Without this, current versions leave frequent tokens with small weights out of a query.
+        asked = {"sparse_vector": {"field": FIELD, "query_vector": named, "prune": False}}
     return {"size": k, "_source": ["id"], "query": asked}
 
 
@@ -88,17 +90,21 @@ def read_bulk(path: Path | str, columns: int) -> tuple[list[str], csr_array]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a line that is not of the form; names file and line.
+        ValueError: a line that is not of the form, an id that occurs twice, a name that is no column's number, a
+            weight that is not positive and finite; names file and line.
     """
-    ids, rows = [], []
+    ids, rows, known = [], [], set()
     for place, line in gates.lines(path):
         row = gates.json_value(line, place)
         if len(ids) == len(rows):
             ids.append(_action(row, place))
+            if ids[-1] in known:
+                raise ValueError(f"{place}: the id {ids[-1]!r} occurs a second time")
+            known.add(ids[-1])
         elif not isinstance(row, dict) or row.get("id") != ids[-1] or not isinstance(row.get(FIELD), dict):
             raise ValueError(f"{place}: expected the document {ids[-1]!r} with the field {FIELD}")
         else:
-            rows.append(row[FIELD])
+            rows.append(_weights(row[FIELD], columns, place))
     if len(ids) != len(rows):
         raise ValueError(f"{path} ends after an action: the document {ids[-1]!r} is missing")
     return ids, _stacked(rows, columns)
@@ -109,6 +115,15 @@ def _action(row: object, place: str) -> str:
         return gates.identifier(row["index"]["_id"], place)
     except (TypeError, KeyError) as error:
         raise ValueError(f'{place}: expected an action {{"index": {{"_id": …}}}}') from error
+
+
+def _weights(vector: dict, columns: int, place: str) -> dict[str, float]:
+    for name, weight in vector.items():
+        if not (name.isascii() and name.isdigit() and str(int(name)) == name and int(name) < columns):
+            raise ValueError(f"{place}: the name {name!r} is no column from 0 to {columns - 1}")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight <= gates.LARGEST:
+            raise ValueError(f"{place}: the weight of column {name} must be positive and finite; got {weight!r}")
+    return vector
 
 
 def _stacked(rows: Sequence[dict[str, float]], columns: int) -> csr_array:

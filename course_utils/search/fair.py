@@ -27,6 +27,7 @@ QUESTIONS = (
     ("aligned tokens", "dense, tuned"),
     ("aligned tokens, equal bytes", "dense, tuned"),
     ("aligned tokens, M = 0", "dense, tuned"),
+    ("aligned tokens, M = 0", "BM25"),
     ("aligned tokens", "BM25"),
     ("BM25 + aligned tokens", "BM25"),
     ("BM25 + aligned tokens", "BM25 + dense"),

@@ -5,6 +5,7 @@ environment variable ``ANSERINI_JAR``.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -38,7 +39,7 @@ def find_jar() -> Path:
             raise FileNotFoundError(f"{JAR} names {path}, and there is no such file")
         return path
     folder = Path(sysconfig.get_paths()["purelib"]) / "pyserini" / "resources" / "jars"
-    found = sorted(folder.glob("anserini-*-fatjar.jar"))
+    found = sorted(folder.glob("anserini-*-fatjar.jar"), key=_version)
     if not found:
         raise FileNotFoundError(
             f"there is no jar of Anserini: pip install pyserini brings it, or set {JAR} to its place"
@@ -88,6 +89,7 @@ def search(
     options = ["-impact", "-pretokenized", "-threads", "1", "-hits", gates.whole(k, "k")]
     for reader in ("-topicReader", "-topicreader"):  # newer and older versions; a wrong name ends without an error
         asked = ["-index", index, "-topics", topics, reader, "TsvString", "-output", found, *options]
+        found.unlink(missing_ok=True)  # a run of an earlier search would pass for this one
         said = _java(jar, "io.anserini.search.SearchCollection", *asked)
         if found.exists():
             break
@@ -95,9 +97,20 @@ def search(
         raise ChildProcessError(f"io.anserini.search.SearchCollection wrote no run: {said}")
     run: Run = {key: {} for key in ids}
     for _, line in gates.lines(found):
-        query, _, document, _, score, _ = line.split()
-        run[query][document] = float(score)
+        query, document, score = _found(line)
+        run[query][document] = score
     return run
+
+
+def _version(jar: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", jar.name)]
+
+
+def _found(line: str) -> tuple[str, str, float]:
+    """Query, document and score of "query Q0 document rank score name"; the document's id may hold blanks."""
+    query, _, rest = line.split(" ", 2)
+    document, _, score, _ = rest.rsplit(" ", 3)
+    return query, document, float(score)
 
 
 def _java(jar: Path, program: str, *arguments: object) -> str:

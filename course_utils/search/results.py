@@ -130,14 +130,24 @@ def score(
         embedded = _embedded(embedder, collection, folder is None, dtype, report)
         row = measure(collection, embedder, embedded, groups, **options)
         made_from = collections.source(name, collection, dtype)
-        add_result({"collection": title, **row, "made_from": made_from, "command": _command(name, title, folder)})
+        add_result(
+            {
+                "collection": title,
+                **row,
+                "made_from": made_from,
+                "command": _command(name, title, folder, split, dtype, **options),
+            }
+        )
         means = {system: round(float(np.mean(values)), 3) for system, values in row["nDCG@10"].items()}
         report(f"{title}, {name}: {json.dumps(means)}")
 
 
-def _command(name: str, title: str, folder: str | None) -> str:
+def _command(name: str, title: str, folder: str | None, split: str, dtype: str, **options: bool) -> str:
     """How the row is made again; where the collection lies is everybody's own business."""
-    return f'several-tokens search {"" if folder is None else "--beir FOLDER "}--title "{title}" {name}'
+    parts = ["several-tokens search", "" if folder is None else "--beir FOLDER", f'--title "{title}"']
+    parts += [f"--split {split}" if split != "test" else "", f"--dtype {dtype}" if dtype != "float32" else ""]
+    parts += ["--" + option.replace("_", "-") for option, said in options.items() if said]
+    return " ".join([part for part in parts if part] + [name])
 
 
 def _embedded(embedder, collection: Retrieval, ships: bool, dtype: str, report) -> collections.Embedded:
@@ -184,12 +194,17 @@ def results(path: Path | None = None) -> list[dict]:
 
 
 def is_current(row: Mapping) -> bool:
-    """Whether a row was made with today's backbone and adapter; its collection need not be at hand."""
+    """Whether a row was made with today's backbone and adapter, and, of the Wikipedia sections, with today's texts.
+
+    Another collection need not be at hand, and is not looked at.
+    """
     name, made_from = row["embedder"], row["made_from"]
     if not registry.available((name,)):
         return False
-    today = collections.source(name, Retrieval({}, {}, {}), made_from["dtype"])
-    return {**today, "collection": made_from["collection"]} == made_from
+    ships = row.get("collection") == WIKIPEDIA
+    texts = datasets.wikipedia_retrieval() if ships else Retrieval({}, {}, {})
+    today = collections.source(name, texts, made_from["dtype"])
+    return (today if ships else {**today, "collection": made_from["collection"]}) == made_from
 
 
 def add_result(row: dict, path: Path | None = None) -> None:

@@ -22,7 +22,7 @@ from course_utils.search.costs import postings_read
 from course_utils.shipped.collections import Embedded
 from course_utils.texts.datasets import Retrieval
 
-#: The grid of K and M among which is chosen. Its largest K makes a list fourteen times as large as a dense vector.
+#: The grid of K and M among which is chosen. Its largest K makes a list twenty-eight times as large as a dense vector.
 KS, MS = (128, 256, 512, 1000, 2000, 4000, 8000), (0, 5, 10, 25, 50, 100)
 #: The largest K and M for which logits are kept; all smaller ones are cut from these.
 LARGEST_K, LARGEST_M = max(KS), max(MS)

@@ -5,8 +5,8 @@
 * a lesson that is not in the workbook arrives, with its outputs empty and its links leading to the same places;
 * a lesson that has not changed since stays as the reader left it;
 * a lesson that has changed arrives new. Answers, edited cells and notes are carried over, and the reader's file from
-  before is kept, byte by byte, in ``workbook/older/``. Cells that the reader had deleted or put into another order
-  stand again where the lesson has them.
+  before, if it was ever saved, is kept, byte by byte, in ``workbook/older/``. Cells that the reader had deleted or put
+  into another order stand again where the lesson has them.
 
 What belongs together is found by the ids of cells, which Jupyter keeps while a cell is edited or moved. In the
 workbook an id says what its cell held when it arrived: ``check-05-1-1a2b3c4d5e`` is the stub of exercise 05.1,
@@ -38,6 +38,8 @@ _CHECK = re.compile(r"""\bcheck\(\s*["'](\d\d)\.(\w+)["']""")
 _OURS = re.compile(r"((?:check-\d\d-\w+)|text|code|raw)-([0-9a-f]{10})(?:-\d+)?")
 _VALID_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CHANGED = "*The lesson has changed here. This is your cell from before the update:*"
+#: How often a lesson is begun anew because its file is saved meanwhile.
+_TRIES = 5
 _OTHER_STUB = "*This exercise has changed. This is your answer from before the update:*"
 
 
@@ -80,27 +82,43 @@ def refresh(
     return problems
 
 
+class _Saved(Exception):
+    """A reader's file was saved between reading and writing it."""
+
+
 def _refresh_one(lesson: Path, workbook: Path, report: Callable[[str], object]) -> str:
     """Bring one lesson up to date: "made", "kept" or "updated"."""
-    fresh, mine = blank(_read(lesson), lesson.name), workbook / lesson.name
+    fresh = blank(_read(lesson), lesson.name)
+    for _ in range(_TRIES):
+        with contextlib.suppress(_Saved):
+            return _bring(fresh, workbook / lesson.name, report)
+    raise OSError("it is being saved again and again; close it in the editor and call this once more")
+
+
+def _bring(fresh: dict, mine: Path, report: Callable[[str], object]) -> str:
     if not gates.is_file(mine):
-        _write(mine, fresh)
+        _write(mine, fresh, None)
         return "made"
+    before = mine.read_bytes()
     try:
         content = _read(mine)
     except ValueError as error:
         kept = _put_aside(mine)
-        _write(mine, fresh)
-        report(f"{lesson.name} could not be read ({error}); your file is kept as {kept}, and the lesson is made new.")
+        _write(mine, fresh, before)
+        report(f"{mine.name} could not be read ({error}); your file is kept as {kept}, and the lesson is made new.")
         return "updated"
     if content["metadata"].get(KEY) == fresh["metadata"][KEY]:
         return "kept"
-    if is_untouched(content):
-        _write(mine, fresh)
+    if before == _as_arrived(content):
+        _write(mine, fresh, before)
         return "updated"
     kept = _put_aside(mine)
-    _write(mine, updated(fresh, content))
-    report(f"{lesson.name} has changed: the new one holds your answers and notes; your file from before is {kept}.")
+    if is_untouched(content):
+        _write(mine, fresh, before)
+        report(f"{mine.name} has changed: the new one is there; your file from before, with its outputs, is {kept}.")
+    else:
+        _write(mine, updated(fresh, content), before)
+        report(f"{mine.name} has changed: the new one holds your answers and notes; your file from before is {kept}.")
     return "updated"
 
 
@@ -131,6 +149,14 @@ def is_untouched(mine: dict) -> bool:
     cells = mine["cells"]
     arrived = all(_ours(cell) and not _edited(cell) and not cell.get("attachments") for cell in cells)
     return arrived and (mine["metadata"].get(KEY) or {}).get("version") == _version(cells)
+
+
+def _as_arrived(mine: dict) -> bytes | None:
+    """The bytes of a lesson that nobody has saved since it arrived; None where the reader wrote into this one."""
+    if not is_untouched(mine):
+        return None
+    cells = [_bare(cell) | {"source": _source(cell)} for cell in mine["cells"]]
+    return _as_json(mine | {"cells": cells}).encode("utf-8")
 
 
 def updated(fresh: dict, mine: dict) -> dict:
@@ -220,8 +246,10 @@ def _ours(cell: dict) -> bool:
 
 
 def _edited(cell: dict) -> bool:
-    """Whether a cell that came with the lesson holds something else now, or a picture that was pasted into it."""
-    return _OURS.fullmatch(cell["id"])[2] != _hash(_source(cell)) or bool(cell.get("attachments"))
+    """Whether a cell that came with the lesson holds something else now, is of another kind, or has a picture in it."""
+    kind, arrived = _OURS.fullmatch(cell["id"]).groups()
+    was = {"text": "markdown", "raw": "raw"}.get(kind, "code")
+    return was != cell["cell_type"] or arrived != _hash(_source(cell)) or bool(cell.get("attachments"))
 
 
 def _stem(cell_id: str) -> str:
@@ -257,9 +285,21 @@ def _read(path: Path) -> dict:
     return content
 
 
-def _write(path: Path, notebook: dict) -> None:
+def _as_json(notebook: dict) -> str:
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, notebook: dict, before: bytes | None) -> None:
+    """Write a notebook in the place of a file that still holds these bytes, or of none.
+
+    Raises:
+        _Saved: it holds others now; nothing is written.
+    """
     with gates.replacing(path) as file:
-        file.write(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        file.write(_as_json(notebook))
+        file.flush()
+        if (path.read_bytes() if gates.is_file(path) else None) != before:
+            raise _Saved
 
 
 def _put_aside(path: Path) -> str:

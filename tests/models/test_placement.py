@@ -35,7 +35,7 @@ def test_a_model_in_several_parts_gives_the_same_bits(folder, monkeypatch, tmp_p
     monkeypatch.setattr(placement, "options", parts)
     with pytest.raises(ValueError, match="does not fit on the GPUs that are here: a part of it lies on the"):
         load(folder, device="auto")
-    monkeypatch.setattr(placement, "first_device", lambda source, model: "cpu")
+    monkeypatch.setattr(placement, "first_device", lambda source, model, asked: "cpu")
     split = load(folder, device="auto")
     assert len(split.backbone.causal.hf_device_map) == 6
     np.testing.assert_array_equal(split.encode(TEXTS), whole.encode(TEXTS))
@@ -45,10 +45,28 @@ def test_a_model_in_several_parts_gives_the_same_bits(folder, monkeypatch, tmp_p
 @pytest.mark.parametrize("elsewhere", ["cpu", "disk"])
 def test_gpus_that_are_too_small_together_are_told(elsewhere):
     model = SimpleNamespace(hf_device_map={"model.layers.0": 0, "model.layers.1": elsewhere})
-    with pytest.raises(
-        ValueError, match=rf"big does not fit .* lies on the {elsewhere}\. Read it with fewer"
-    ):
+    with pytest.raises(ValueError, match=rf"big does not fit .* lies on the {elsewhere}\. Read it with fewer"):
         placement.first_device("big", model)
+
+
+def test_a_model_that_lies_on_the_processor_although_there_is_a_gpu_is_told(monkeypatch):
+    weight = torch.zeros(1)
+    model = SimpleNamespace(
+        hf_device_map={"": "cpu"}, get_input_embeddings=lambda: SimpleNamespace(weight=weight)
+    )  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ValueError, match="big does not fit on the GPUs that are here: all of it lies on the cpu"):
+        placement.first_device("big", model, "auto")
+    assert placement.first_device("big", model, "cpu") == "cpu", "it was asked for"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert placement.first_device("big", model, "auto") == "cpu"
+
+
+def test_a_gpu_with_a_number_that_is_not_there_is_told(folder, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="device 'cuda:7': PyTorch finds no such GPU here"):
+        load(folder, device="cuda:7")
 
 
 def test_unknown_precisions_and_devices_are_told(folder):

@@ -48,6 +48,7 @@ def test_a_query_scores_as_the_arrays_do(written, engine, kind):
     else:
         inner = body["query"]["sparse_vector"]
         assert set(body["query"]) == {"sparse_vector"} and inner["field"] == bulk.FIELD
+        assert inner["prune"] is False  # or frequent tokens with small weights are left out
         weights = inner["query_vector"]
     sources = [json.loads(line) for line in written.read_text(encoding="utf-8").splitlines()][1::2]
     found = [sum(w * weights.get(t, 0) for t, w in source[bulk.FIELD].items()) for source in sources]
@@ -79,7 +80,8 @@ def test_what_an_engine_would_not_find_or_would_refuse_is_refused(tmp_path, docu
 
 
 def test_queries_that_find_nothing_and_unknown_engines_are_refused():
-    for columns, weights in ((np.array([], int), np.array([])), (np.array([1]), np.array([0.0]))):
+    wrong = [np.array([w]) for w in (0.0, -1.0, np.nan, np.inf)]
+    for columns, weights in ((np.array([], int), np.array([])), *((np.array([1]), w) for w in wrong)):
         with pytest.raises(ValueError, match="at least one token"):
             bulk.query("opensearch", columns, weights)
     with pytest.raises(ValueError, match="k must"):
@@ -94,6 +96,22 @@ def test_queries_that_find_nothing_and_unknown_engines_are_refused():
         ('{"id": "a"}\n', "line 1: expected an action"),
         ('{"index": {"_id": "a"}}\n', "the document 'a' is missing"),
         ('{"index": {"_id": "a"}}\n{"id": "b", "aligned_tokens": {}}\n', "line 2: expected the document 'a'"),
+        (
+            2 * '{"index": {"_id": "a"}}\n{"id": "a", "aligned_tokens": {"1": 1.0}}\n',
+            "line 3: the id 'a' occurs a second",
+        ),
+        *(
+            (f'{{"index": {{"_id": "a"}}}}\n{{"id": "a", "aligned_tokens": {{"{name}": {weight}}}}}\n', message)
+            for name, weight, message in [
+                ("x", 1.0, "line 2: the name 'x' is no column from 0 to 4"),
+                ("5", 1.0, "the name '5' is no column"),
+                ("-1", 1.0, "the name '-1' is no column"),
+                ("01", 1.0, "the name '01' is no column"),
+                ("1", -2.0, "the weight of column 1 must be positive and finite"),
+                ("1", "true", "the weight of column 1 must be positive and finite"),
+                ("1", '"a"', "the weight of column 1 must be positive and finite"),
+            ]
+        ),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(tmp_path, text, message):

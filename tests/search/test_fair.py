@@ -1,7 +1,5 @@
 """Both sides choose on the tuning half by one rule; the parts add up; whole groups are compared."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -10,6 +8,7 @@ from course_utils.measures import clusters, evaluation
 from course_utils.search import dense, fair, retrieval, sparse
 from course_utils.search.dense import DenseSetting
 from course_utils.search.retrieval import KS, MS, Setting
+from course_utils.shipped.collections import Embedded
 from course_utils.texts import datasets
 
 
@@ -47,6 +46,10 @@ def test_the_choice_is_that_of_the_tuning_half_and_no_other_query_has_a_say(benc
     for row in held_out:  # other judgements of the held-out half
         bench.collection.qrels[bench.query_ids[row]] = {"d7": 1}
     assert fair.choose(bench).chosen == chosen
+    before = fair.choose(bench).means("sparse", tune)
+    for row in tune:  # while those of the tuning half have one
+        bench.collection.qrels[bench.query_ids[row]] = {"d7": 1}
+    assert not np.allclose(fair.choose(bench).means("sparse", tune), before)
 
 
 def test_equal_bytes_bounds_k():
@@ -69,7 +72,15 @@ def test_systems_hold_what_their_names_say(bench, grids):
     chosen = fair.choose(bench).chosen
     found = fair.systems(bench, chosen)
     assert all(s.shape == (4, 9) and np.isfinite(s).all() for s in found.values())
-    np.testing.assert_allclose(found["aligned tokens"], bench.aligned(chosen.sparse))
+    for name, setting in (
+        ("aligned tokens", chosen.sparse),
+        ("aligned tokens, equal bytes", chosen.equal_bytes),
+        ("aligned tokens, M = 0", Setting(k=chosen.sparse.k, m=0)),
+    ):
+        np.testing.assert_allclose(found[name], bench.aligned(setting), err_msg=name)
+    np.testing.assert_allclose(found["dense, tuned"], fair.dense_side(bench).scores(chosen.dense))
+    np.testing.assert_allclose(found["dense, raw"], bench.dense())
+    np.testing.assert_array_equal(found["BM25"], bench.lexical())
     expected = evaluation.fuse_scores(found["BM25"], found["dense, tuned"])
     np.testing.assert_array_equal(found["BM25 + dense"], expected)
     named = {name for question in fair.QUESTIONS for name in question}
@@ -127,8 +138,13 @@ def test_retention_is_the_ratio_of_the_means():
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
-def test_no_article_is_on_both_sides():
+def test_no_article_is_on_both_sides(bench):
     collection = datasets.wikipedia_retrieval()
     names = fair.articles(collection)
     titles = {section.article for section in datasets.wikipedia_sections()}
-    assert set(names) <= titles and len(names) == len(collection.queries) and json.dumps(names)
+    assert set(names) <= titles and len(names) == len(collection.queries)
+    rng = np.random.default_rng(0)
+    vectors = Embedded(*(rng.normal(size=(len(side), 16)) for side in (collection.corpus, collection.queries)))
+    whole = retrieval.Workbench(collection, vectors, bench.unembedding, bench.tokenizer, groups=names)
+    tune, held_out = whole.halves()
+    assert len(tune) > 100 < len(held_out) and not {names[i] for i in tune} & {names[i] for i in held_out}

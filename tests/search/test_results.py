@@ -29,7 +29,8 @@ def row(collection, embedder, best=(2, 1), value=0.5, dense_best=(2, 0)):
         "embedder": embedder,
         "chosen": {"sparse": asdict(Setting(k=k, m=m)), "dense": asdict(DenseSetting(True, 0, 0.0))},
         "tuning": grids,
-        "held out": grids,
+        # other numbers than the tuning half's, in the same order: whoever mixes the halves up is found out
+        "held out": {side: (np.array(grid) - 0.1).tolist() for side, grid in grids.items()},
     }
 
 
@@ -49,8 +50,8 @@ def test_leaving_a_collection_out_uses_none_of_its_numbers():
     found = results.leave_one_out(rows)
     assert [(t.collection, t.embedder) for t in found] == [("A", "x"), ("A", "y"), ("B", "x"), ("B", "y")]
     assert {t.own for t in found[:2]} == {results.named_setting(1, 1)} == {t.elsewhere for t in found[2:]}
-    assert found[0].value == pytest.approx(0.5 - 0.05 * 4) and found[0].own_value == pytest.approx(0.5)
-    assert found[0].loss == pytest.approx(0.2) and found[0].dense_value == pytest.approx(0.5)
+    assert found[0].value == pytest.approx(0.4 - 0.05 * 4) and found[0].own_value == pytest.approx(0.4)
+    assert found[0].loss == pytest.approx(0.2) and found[0].dense_value == pytest.approx(0.4)
     with pytest.raises(ValueError, match="takes at least two"):
         results.leave_one_out(rows[:2])
 
@@ -134,6 +135,12 @@ def test_the_stored_rows_are_whole_and_of_the_adapters_that_are_here():
         at = KS.index(row["chosen"]["sparse"]["k"]), MS.index(row["chosen"]["sparse"]["m"])
         assert row["held out"]["sparse"][at[0]][at[1]] == pytest.approx(whole, abs=1e-3), name
         assert results.chosen(row).equal_bytes.k <= 288, name
+        tuning = {side: np.array(grid) for side, grid in row["tuning"].items()}
+        width = 384 if row["embedder"] == "minilm" else 576
+        for key, largest in (("sparse", None), ("equal bytes", fair.largest_k(width))):
+            picked = fair.pick_sparse(tuning["sparse"], largest=largest)
+            assert picked == {option: row["chosen"][key][option] for option in picked}, f"{name}: {key}"
+        assert fair.pick_dense(tuning["dense"], width) == results.chosen(row).dense, name
         assert registry.available((row["embedder"],)) and results.is_current(row), (
             f"{name}: several-tokens search again"
         )
@@ -146,6 +153,7 @@ def test_a_row_of_another_adapter_is_not_current():
     row = {"embedder": name, "made_from": made_from}
     assert results.is_current(row)
     assert not results.is_current({**row, "made_from": {**made_from, "adapters": "0"}})
+    assert not results.is_current({**row, "collection": results.WIKIPEDIA})  # other texts than those that ship
 
 
 def test_the_command_reads_a_folder_and_writes_a_row(bench, collection, tmp_path, monkeypatch):
@@ -177,7 +185,7 @@ def test_the_command_reads_a_folder_and_writes_a_row(bench, collection, tmp_path
     assert "0.75" in done.stdout
     [row] = json.loads((tmp_path / "results.json").read_text())
     assert row["collection"] == "Small" and row["command"] == (
-        'several-tokens search --beir FOLDER --title "Small" smol-sgpt-qa'
+        'several-tokens search --beir FOLDER --title "Small" --dtype bfloat16 --ignore-identical-ids smol-sgpt-qa'
     )
     assert row["made_from"]["dtype"] == "bfloat16"
 

@@ -94,6 +94,27 @@ def test_links_in_html_are_rewritten_too(course):
     assert markdown('<a href="#Load-and-play">x</a>', page, course) == '<a href="#load-and-play">x</a>'
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[x](#Load-and-play "a title")', '[x](#load-and-play "a title")'),
+        ("[x](../data 'a title' )", "[x](../data/README.md 'a title' )"),
+        ("a [x]\n\n[x]: ../data\n", "a [x]\n\n[x]: ../data/README.md\n"),
+        ("[^1]: ../nowhere is said there", "[^1]: ../nowhere is said there"),
+    ],
+)
+def test_links_with_a_title_and_links_by_label_are_rewritten_too(course, text, expected):
+    page = next(p for p in course.pages() if p.as_posix() == LESSON)
+    assert markdown(text, page, course) == expected
+
+
+@pytest.mark.parametrize("text", ['[x](nowhere.md "t")', "[x]: nowhere.md"])
+def test_such_a_link_to_nothing_is_refused(course, text):
+    page = next(p for p in course.pages() if p.as_posix() == LESSON)
+    with pytest.raises(BrokenLink, match="nowhere.md"):
+        markdown(text, page, course)
+
+
 def code(*outputs, source="x"):
     return {"cells": [{"cell_type": "code", "source": source, "metadata": {}, "outputs": list(outputs)}]}
 
@@ -114,6 +135,16 @@ def test_a_widget_leaves_its_picture_behind_and_nothing_else(course):
         "<p>twin</p>",
     ]
     assert "widget-view" not in json.dumps(kept)
+
+
+@pytest.mark.parametrize("said", ["Output()", "Button(description='go')", ["Tab()"]])
+def test_a_widget_of_any_kind_leaves_no_name_behind(course, said):
+    page = next(p for p in course.pages() if p.as_posix() == LESSON)
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": said}
+    alone = {"output_type": "display_data", "metadata": {}, "data": view}
+    picture = {"output_type": "display_data", "metadata": {}, "data": view | {"image/png": "AA"}}
+    [kept] = notebook(code(alone, picture), page, course)["cells"][0]["outputs"]
+    assert kept["data"] == {"text/plain": said, "image/png": "AA"}
 
 
 def test_what_a_cell_printed_stays(course):

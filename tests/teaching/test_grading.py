@@ -1,12 +1,17 @@
-"""Grading: ten notebooks that are handed in, and what is to become of each."""
+"""Grading: notebooks that are handed in, and what is to become of each."""
 
 import csv
 import json
+import shutil
+import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from repo import NOTEBOOKS, ROOT
 
 from course_utils.__main__ import main
 from course_utils.teaching import exercises, grading
@@ -35,6 +40,13 @@ HANDED_IN = {
         "import course_utils.teaching.exercises as e\n"
         "check = e.check = e.judge = lambda *a: e.Verdict('11.1', 'right')\ne.exercises = e.find = None",
         'check("11.1", lambda *a: 1)\ne.check("11.2", None)',
+        "import sys\nL = sys.modules['course_utils.teaching.exercises.lesson11']\n"
+        "e.Verdict = lambda *a: type('V', (), {'status': 'right', 'message': ''})\n"
+        "e.isinstance = lambda *a: True\n"
+        "for name in [n for n in vars(L) if callable(vars(L)[n])]:\n    setattr(L, name, lambda *a, **k: None)\n"
+        "for one in list(vars(e).values()):\n    if type(one).__name__ == 'Exercise':\n"
+        "        object.__setattr__(one, 'judge', lambda *a: None)",
+        'check("11.1", lambda *a: 1)',
         "import json, os\nfor n in range(3, 20):\n    try:\n"
         "        os.write(n, json.dumps({'exercise': '11.1', 'status': 'right', 'message': ''}).encode() + b'\\n')\n"
         "    except OSError:\n        pass",
@@ -43,14 +55,40 @@ HANDED_IN = {
     "leaves": [IMPORT, HOURS, FIRST, "import os\nos._exit(0)", LARGEST, SECOND],
     "starts_another": [
         IMPORT,
-        "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(987)'])",
+        "import subprocess, sys\nfor apart in (False, True):\n"
+        "    subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(987)'], start_new_session=apart)",
         LARGEST,
         SECOND,
         "%matplotlib inline\nexit()",
         HOURS,
         FIRST,
     ],
-}
+    "spoils_files": [
+        IMPORT, HOURS, FIRST,
+        "import os, shutil\nassert os.listdir() == [], 'nothing of the grader lies here'\n"
+        "os.mkfifo('events') if hasattr(os, 'mkfifo') else None\nshutil.rmtree(os.getcwd())",
+        LARGEST, SECOND,
+    ],
+    "odd_errors": [
+        IMPORT, "class Odd(Exception):\n    def __str__(self):\n        raise SystemExit\nraise Odd",
+        'raise ValueError("\\udcff")\n' + FIRST, LARGEST, SECOND,
+    ],
+    "forger": [
+        IMPORT,
+        "import gc, json, os\n"
+        "tell = next(f for f in gc.get_objects() if getattr(f, '__qualname__', '') == '_teller.<locals>.tell')\n"
+        "tell(cell=0, exercise='11.1', status='perfect', message='')\ntell(cell='x', begin=True)\n"
+        "tell(cell=99, error='e')\ntell(exercise='11.1', status='right')\ntell(cell=0, exercise='11.1', status='right',"
+        " message=[1])\ntell(error='x')",
+        "answer = None\n" + FIRST.replace("hours", "answer"), LARGEST, SECOND,
+    ],
+    "reads_data": [
+        IMPORT, "assert open('../data/paper_table2.jsonl').readline()\nfrom IPython import get_ipython\n"
+        "assert get_ipython().history_manager.enabled is False\n" + HOURS, FIRST,
+        "try:\n    input()\nexcept EOFError:\n    pass\n" + LARGEST, SECOND,
+    ],
+    "ends_often": [IMPORT, HOURS, FIRST, *["import os; os._exit(1)"] * 4, "x = 1", LARGEST, SECOND],
+}  # fmt: skip
 #: Status of the two exercises.
 EXPECTED = {
     "solution": ("right", "right"),
@@ -63,6 +101,11 @@ EXPECTED = {
     "greedy": ("right", "error"),
     "leaves": ("right", "right"),
     "starts_another": ("right", "right"),
+    "spoils_files": ("right", "right"),
+    "odd_errors": ("error", "right"),
+    "forger": ("not answered", "right"),
+    "reads_data": ("right", "right"),
+    "ends_often": ("right", "not reached"),
 }
 
 
@@ -89,7 +132,7 @@ def graded(tmp_path_factory):
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_each_notebook_gets_what_it_earned(graded, name):
-    rows = [row for row in graded[0] if row.file == f"{name}.ipynb"]
+    rows = [row for row in graded[0] if Path(row.file).name == f"{name}.ipynb"]
     assert tuple(row.status for row in rows) == EXPECTED[name], [row.explanation for row in rows]
     asked = exercises.exercises(11)
     for row in rows:
@@ -98,13 +141,15 @@ def test_each_notebook_gets_what_it_earned(graded, name):
 
 
 def test_the_reasons_are_told(graded):
-    said = {(row.file.removesuffix(".ipynb"), row.exercise): row.explanation for row in graded[0]}
+    said = {(Path(row.file).stem, row.exercise): row.explanation for row in graded[0]}
     assert "NameError" in said["error", "11.1"] and said["endless", "11.1"] == "the cell took too long"
     assert said["deleted", "11.1"] == "no cell calls check('11.1', …)"
     assert "MemoryError" in said["greedy", "11.2"]
     assert said["letter", ""].startswith("letter.ipynb, line 1 is no JSON") or "JSON" in said["letter", ""]
     assert "good to a factor of two" in said["solution", "11.1"]  # the check's own words
-    assert graded[1][0] == "solution.ipynb: 3 of 3 points" and graded[1][-1].startswith("letter.ipynb: 0 of 0 points (")
+    assert graded[1][0].endswith("solution.ipynb: 3 of 3 points") and "letter.ipynb: 0 of 0 points (" in graded[1][-1]
+    assert said["odd_errors", "11.1"] == "the cell raised ValueError: \\udcff"
+    assert said["ends_often", "11.2"].startswith("more than 3 cells before this exercise ended the process")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -124,7 +169,8 @@ def test_the_tables_hold_every_row_and_no_formula(graded, tmp_path):
         table = list(csv.DictReader(stream))
     assert len(table) == len(rows) and table[-1]["explanation"] == "'=HYPERLINK(1)"
     found = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
-    assert found["files"]["solution.ipynb"] == {"points": 3, "of": 3} and len(found["exercises"]) == len(rows)
+    [sums] = [sums for name, sums in found["files"].items() if Path(name).name == "solution.ipynb"]
+    assert sums == {"points": 3, "of": 3} and len(found["exercises"]) == len(rows)
     assert found["exercises"][-1]["explanation"] == "=HYPERLINK(1)"
 
 
@@ -146,6 +192,17 @@ def test_a_notebook_that_takes_too_long_as_a_whole_is_ended(tmp_path):
     rows = {row.exercise: row for row in grading.grade([file], seconds=20)}
     assert time.monotonic() - begin < 60
     assert rows["11.1"].status == "right" and rows["11.2"].status == "not reached"
+
+
+def test_a_rerun_has_only_the_time_that_is_left(tmp_path):
+    file = save(tmp_path, "slow", [IMPORT, HOURS, FIRST, "import time; time.sleep(8)\nimport os; os._exit(1)",
+                                   *["time.sleep(0.5)"] * 400, LARGEST, SECOND])  # fmt: skip
+    file.write_text(file.read_text().replace('"source": "time.sleep', '"source": "import time; time.sleep'))
+    begin = time.monotonic()
+    rows = {row.exercise: row for row in grading.grade([file], seconds=14)}
+    assert time.monotonic() - begin < 60
+    assert rows["11.1"].status == "right" and rows["11.2"].status == "not reached"
+    assert "took too long" in rows["11.2"].explanation
 
 
 def test_what_is_expected_comes_from_the_notebook_that_ships(tmp_path, monkeypatch):
@@ -180,6 +237,89 @@ def test_files_that_are_no_lesson_are_one_row_that_says_so(tmp_path, content, sa
     file.write_text(content, encoding="utf-8")
     [row] = grading.grade([file])
     assert row.status == "unreadable" and said in row.explanation and (row.points, row.of) == (0, 0)
+
+
+def test_readers_who_call_their_files_the_same_stay_apart(tmp_path):
+    files = []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        files.append(tmp_path / name / "11_scale.ipynb")
+        files[-1].write_text("[]", encoding="utf-8")
+    rows = grading.grade(files)
+    grading.write(rows, json_file=tmp_path / "scores.json")
+    assert list(json.loads((tmp_path / "scores.json").read_text())["files"]) == [str(file) for file in files]
+    with pytest.raises(ValueError, match="is named twice"):
+        grading.grade([files[0], tmp_path / "a" / ".." / "a" / "11_scale.ipynb"])
+
+
+def test_the_notebook_that_ships_is_graded_by_what_ships(tmp_path):
+    """A reader's untouched copy of an appendix without a model: every stub is there, and no cell fails."""
+    file = tmp_path / "11a_more_exercises.ipynb"
+    shutil.copy(NOTEBOOKS / file.name, file)
+    rows = grading.grade([file])
+    assert [row.exercise for row in rows] == ["11.1", "11.3"]
+    assert all(row.status == "not answered" and row.points == 0 for row in rows), rows
+    events, left_out, rest = grading._run(sheet.read(file), "11", 60, 300, 8)
+    assert not [event for event in events if "error" in event] and not left_out and rest == ""
+
+
+def test_a_machine_on_which_nothing_runs_is_no_readers_fault(tmp_path, monkeypatch):
+    file = save(tmp_path, "solution", HANDED_IN["solution"])
+    monkeypatch.setattr(grading, "_RUNNER", "raise SystemExit('no such package')")
+    with pytest.raises(ChildProcessError, match="cannot run here: their process ended before .* said: no such package"):
+        grading.grade([file])
+    done = CliRunner().invoke(main, ["grade", str(file)])
+    assert done.exit_code == 1 and "ChildProcessError: notebooks cannot run here" in done.output
+    monkeypatch.setattr(grading, "_RUNNER", "import time; time.sleep(60)")
+    monkeypatch.setattr(grading, "START_SECONDS", 0.5)
+    with pytest.raises(ChildProcessError, match="was not ready before"):
+        grading.grade([file])
+
+
+def test_a_disk_that_is_full_costs_one_notebook_and_no_finished_work(tmp_path, monkeypatch):
+    files = [save(tmp_path, "a", HANDED_IN["stub"]), tmp_path / "b.ipynb"]
+    files[1].write_text("[]", encoding="utf-8")
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(grading.tempfile, "TemporaryDirectory", full)
+    kept = []
+    rows = grading.grade(files, keep=lambda rows: kept.append(len(rows)))
+    assert {row.status for row in rows if "a.ipynb" in row.file} == {"not graded"} and rows[-1].status == "unreadable"
+    assert "No space left" in rows[0].explanation and kept == [len(rows) - 1, len(rows)]
+
+
+def test_a_table_that_cannot_be_written_is_told_before_the_first_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "grade", lambda *args, **options: pytest.fail("it ran"))
+    for place, said in ((tmp_path / "no" / "s.csv", "is no folder"), (tmp_path, "is a folder, not a file")):
+        done = CliRunner().invoke(main, ["grade", "x.ipynb", "--json", str(place)])
+        assert done.exit_code == 1 and said in done.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_when_the_grader_is_ended_its_notebook_ends_too(tmp_path):
+    mark = tmp_path / "running"
+    file = save(tmp_path, "slow", [IMPORT, f"open({str(mark)!r}, 'w').write(str(__import__('os').getpid()))",
+                                   "import time; time.sleep(300)", FIRST])  # fmt: skip
+    grader = subprocess.Popen([sys.executable, "-m", "course_utils", "grade", str(file)], cwd=ROOT)
+    end = time.monotonic() + 60
+    while not (mark.exists() and mark.read_text()):
+        assert time.monotonic() < end and grader.poll() is None
+        time.sleep(0.1)
+    grader.send_signal(signal.SIGTERM)
+    grader.wait(10)
+    end = time.monotonic() + 10
+    while Path("/proc", mark.read_text()).exists() and "Z" not in _state(mark.read_text()):
+        assert time.monotonic() < end, "the notebook runs on"
+        time.sleep(0.1)
+
+
+def _state(pid):
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
 
 
 def test_wrong_limits_and_no_files_are_refused(tmp_path):

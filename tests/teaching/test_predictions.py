@@ -15,7 +15,7 @@ from repo import ROOT
 
 from course_utils import gates
 from course_utils.teaching import predictions
-from course_utils.teaching.predictions import form, stored
+from course_utils.teaching.predictions import stored
 from course_utils.teaching.predictions.form import Form
 from course_utils.teaching.predictions.stored import COMPARED, FILE, Prediction, Question, hits_by_chance, summary
 
@@ -29,10 +29,10 @@ def reader(tmp_path, monkeypatch):
     for name in COMPARED:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    for memory in (predictions._asked, form.shown, stored._unstored):
+    for memory in (predictions._asked, stored.shown, stored._told, stored._unstored):
         memory.clear()
     yield tmp_path
-    for memory in (predictions._asked, form.shown, stored._unstored):
+    for memory in (predictions._asked, stored.shown, stored._told, stored._unstored):
         memory.clear()
 
 
@@ -131,6 +131,9 @@ def test_the_first_prediction_stands_where_two_windows_ask(reader):
     second.answer[0].value, second.sure.value = 1, 0.5
     second.lock.click()
     assert json.loads((reader / FILE).read_text())["predictions"]["99.1"]["low"] == 0
+    assert second.status == (
+        "<span>Locked in: A) no, 90 % sure. It was locked in before, in another window, and is final.</span>"
+    )
 
 
 # The answer ---------------------------------------------------------------------------------------------------------
@@ -159,6 +162,14 @@ def test_what_is_locked_in_after_the_answer_does_not_count(reader, capsys):
     assert "does not count" in capsys.readouterr().out
     predictions.calibration("99")
     assert "none of your predictions counts yet (not counted: 1 made after the answer)" in capsys.readouterr().out
+
+
+def test_that_an_answer_was_shown_outlasts_the_kernel_and_not_the_question(reader, capsys):
+    ask(CHOICE, capsys)
+    predictions.outcome("99.1", 1)
+    stored.shown.clear()  # a new kernel
+    assert "does not count" in answer(CHOICE, 1, sure=1.0).status
+    assert "does not count" not in answer(Question("99.1", "Another?", ("a", "b")), 1, sure=1.0).status
 
 
 def test_an_outcome_that_is_none_is_refused_and_one_that_nobody_asked_for_is_told(reader, capsys):
@@ -222,9 +233,7 @@ def test_a_lesson_ends_with_its_own_predictions_and_with_all(reader, capsys):
 @pytest.mark.parametrize(
     "content",
     [
-        b"{", b"\xff\xfe", b"[]", b'{"predictions": []}', b'{"predictions": {"99.1": {"low": 1}}}',
-        b'{"predictions": {"x": {}}}',
-        json.dumps({"predictions": {"99.1": vars(made(7.0, True))}}).encode(),
+        b"{", b"\xff\xfe", b"[]", b'{"predictions": []}', b'{"earlier": []}', b'{"predictions": {}, "earlier": 1}',
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_kept_aside_and_said(reader, capsys, content):
@@ -236,6 +245,60 @@ def test_a_damaged_file_is_kept_aside_and_said(reader, capsys, content):
     assert (reader / "predictions.damaged-2.json").read_bytes() == content
     assert (reader / "predictions.damaged-1.json").read_text() == "older"
     assert json.loads((reader / FILE).read_text())["predictions"]["99.1"]["low"] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "entry"),
+    [("99.1", {"low": 1}), ("x", {}), ("99.3", vars(made(7.0, True))), ("99.3", 5), ("99.3", {"between": 1})],
+)
+def test_one_damaged_entry_costs_no_other(reader, capsys, key, entry):
+    answer(NUMBER, 0.1, 0.3, sure=0.8)
+    content = json.loads((reader / FILE).read_text())
+    content["predictions"][key] = entry
+    (reader / FILE).write_text(json.dumps(content))
+    assert "Locked in: B) yes" in answer(CHOICE, 1, sure=0.9).status
+    said = capsys.readouterr().out
+    assert said.count(f"the prediction {key!r} could not be read") == 1 and len(said.splitlines()) == 1
+    now = json.loads((reader / FILE).read_text())
+    assert now["predictions"]["99.2"]["low"] == 0.1 and now["predictions"]["99.1"]["low"] == 1
+    assert entry in (now["predictions"].get(key), *(old.get("damaged") for old in now["earlier"])), "it is kept"
+    assert not list(reader.glob("predictions.damaged-*"))
+
+
+def test_what_another_version_stored_besides_is_kept(reader):
+    answer(NUMBER, 0.1, 0.3, sure=0.8)
+    content = json.loads((reader / FILE).read_text()) | {"colour": "red"}
+    content["predictions"]["99.2"]["why"] = "a feeling"
+    (reader / FILE).write_text(json.dumps(content))
+    assert "Locked in: 0.10 to 0.30" in Form(NUMBER).status
+    answer(CHOICE, 1, sure=0.9)
+    now = json.loads((reader / FILE).read_text())
+    assert now["colour"] == "red" and now["predictions"]["99.2"]["why"] == "a feeling"
+    assert "more" not in now["predictions"]["99.2"] and "damaged" not in now
+
+
+def test_a_file_that_is_closed_to_us_breaks_no_cell(reader, capsys, monkeypatch):
+    answer(NUMBER, 0.1, 0.3, sure=0.8)
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(gates, "read_text", closed)
+    predictions.calibration("99")
+    ask(CHOICE, capsys)
+    assert "could not be stored (PermissionError" in answer(CHOICE, 1, sure=0.9).status
+    predictions.outcome("99.1", 1)
+    assert "as you expected" in capsys.readouterr().out
+
+
+def test_reading_needs_no_lock_where_none_can_be_had(reader, monkeypatch):
+    answer(NUMBER, 0.1, 0.3, sure=0.8)
+
+    def none(path):
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(stored, "_lock", none)
+    assert "Locked in: 0.10 to 0.30" in Form(NUMBER).status
 
 
 def test_on_a_full_disk_the_prediction_lasts_as_long_as_the_kernel(reader, capsys, monkeypatch):
@@ -272,6 +335,15 @@ def test_a_question_that_changed_is_asked_again_and_the_older_answer_kept(reader
     content = json.loads((reader / FILE).read_text())
     assert content["predictions"]["99.1"]["options"] == ["yes", "no"]
     assert [(old["id"], old["options"][0], old["low"]) for old in content["earlier"]] == [("99.1", "no", 0)]
+
+
+def test_a_number_with_other_bounds_is_asked_again_too(reader):
+    answer(NUMBER, 0.1, 0.3, sure=0.8)
+    wider = Question(NUMBER.id, NUMBER.text, (), (0.0, 2.0), NUMBER.unit)
+    assert "Locked in: 1.10 to 1.50" in answer(wider, 1.1, 1.5, sure=0.6).status
+    content = json.loads((reader / FILE).read_text())
+    assert content["predictions"]["99.2"]["between"] == [0.0, 2.0] and content["predictions"]["99.2"]["high"] == 1.5
+    assert [old["between"] for old in content["earlier"]] == [[0.0, 1.0]] and "Locked in: 1.10" in Form(wider).status
 
 
 # In a notebook ------------------------------------------------------------------------------------------------------

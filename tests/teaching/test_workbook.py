@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -121,8 +122,10 @@ def test_the_real_lessons_differ_from_the_workbook_in_outputs_ids_and_links_to_s
         prose = "\n".join("".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "markdown")
         for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", prose):
             if not re.match("[a-z]+:", target):
-                # The workbook lies beside notebooks/, and holds the other lessons itself.
-                assert (ROOT / "notebooks" / target).exists(), f"{path.name}: {target} leads nowhere"
+                # The workbook lies beside notebooks/, and holds the other lessons itself, but no other file from there.
+                beside = NOTEBOOKS if re.fullmatch(r"[^/]+\.ipynb", target) else ROOT / "workbook"
+                goal = Path(os.path.normpath(beside / target))
+                assert goal.exists(), f"{path.name}: {target} leads nowhere"
 
 
 def test_twice_is_once(course):
@@ -133,12 +136,73 @@ def test_twice_is_once(course):
     assert (course / "workbook" / NAME).read_bytes() == mine != before
 
 
-def test_an_update_of_an_untouched_lesson_leaves_no_older_copy(course):
-    save(course, read(course))  # run, but not written into
+def test_an_update_of_a_lesson_that_nobody_opened_leaves_no_older_copy(course):
     ship(course, LATER)
     assert bring(course) == []
     assert "New here." in sources(read(course)) and is_untouched(read(course))
     assert not (course / "workbook" / OLDER).exists()
+
+
+def test_an_update_of_a_lesson_that_was_run_keeps_its_outputs_in_the_older_copy(course):
+    save(course, read(course))  # run, but not written into
+    mine, said = (course / "workbook" / NAME).read_bytes(), []
+    ship(course, LATER)
+    assert bring(course, said) == []
+    assert "New here." in sources(read(course)) and is_untouched(read(course))
+    assert older(course) == [mine] and "with its outputs" in said[0]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_is_saved_while_a_lesson_is_brought_up_to_date_is_not_lost(course, monkeypatch, edited):
+    """The editor saves between our reading and our writing, once; the lesson is then begun anew."""
+    if edited:
+        edit(course, 1, "print(the_answer + 1)  # mine")
+    ship(course, LATER)
+    whole, saves = workbook._read, [lambda: edit(course, 2, "Read this. SAVED MEANWHILE")]
+
+    def reads(path):
+        content = whole(path)
+        if path.parent.name == "workbook" and saves:
+            saves.pop()()
+        return content
+
+    monkeypatch.setattr(workbook, "_read", reads)
+    assert bring(course) == [] and not saves
+    together = "\n".join(sources(read(course)))
+    assert "SAVED MEANWHILE" in together and "New here." in together
+    assert ("# mine" in together) is edited
+
+
+def test_a_file_that_is_saved_again_and_again_is_left_alone(course, monkeypatch):
+    ship(course, LATER)
+    whole, saves = workbook._read, iter(range(100))
+
+    def reads(path):
+        content = whole(path)
+        if path.parent.name == "workbook":
+            edit(course, 2, f"saved {next(saves)}")
+        return content
+
+    monkeypatch.setattr(workbook, "_read", reads)
+    [problem] = bring(course)
+    monkeypatch.undo()
+    assert "again and again" in problem and sources(read(course))[2] == "saved 4"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(1, "markdown"), (2, "code"), (4, "markdown"), (2, "raw")])
+def test_a_cell_that_was_turned_into_another_kind_is_an_edit(course, number, kind):
+    content = read(course)
+    cell = content["cells"][number] | {"cell_type": kind}
+    for name in ("outputs", "execution_count"):
+        cell.pop(name, None)
+    content["cells"][number] = cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+    save(course, content)
+    assert not is_untouched(read(course))
+    ship(course, [*LESSON, text("New here.")])
+    assert bring(course) == []
+    new = read(course)
+    nbformat.validate(nbformat.from_dict(new))
+    assert new["cells"][number]["cell_type"] == kind and sources(new)[-1] == "New here."
 
 
 # What a reader wrote ------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def cloud(points: Mapping[str, np.ndarray], title: str) -> Figure:
 def steps(found: Mapping[str, BothWays]) -> Table:
     """Both steps of every embedder beside their controls, with the verdict of :func:`claim`; a table.
 
-    The random steps are given by their range and by how many go at least as far.
+    Differences are paired by text. The random steps are given by their range and by how many go at least as far.
     """
     rows = []
     for name, both in found.items():
@@ -68,10 +68,11 @@ def steps(found: Mapping[str, BothWays]) -> Table:
             lar = f"{before.lar_excess.mean():.2f} → {after.lar_excess.mean():.2f}"
             as_far = f"{verdict.random * len(random):.0f} of {len(random)}"
             controls = [both.control(start, kind).mean() for kind in ("u_2", "c_1")]
-            hits = (before.hit_excess.mean(), bootstrap(after.hit_excess), drawn, *controls)
-            rows.append((name, step, *hits, lar, global_difference(after, before), as_far, verdict.answer))
-    columns = ["embedder", "step", "before", "after", "random steps", "u_2", "c_1", "LAR", "GAR: difference",
-               "random as far", "verdict"]  # fmt: skip
+            hit, rate = (bootstrap(getattr(after, m) - getattr(before, m)) for m in ("hit_excess", "lar_excess"))
+            hits = (before.hit_excess.mean(), after.hit_excess.mean(), hit, drawn, *controls)
+            rows.append((name, step, *hits, lar, rate, global_difference(after, before), as_far, verdict.answer))
+    columns = ["embedder", "step", "before", "after", "difference", "random steps", "u_2", "c_1", "LAR",
+               "LAR: difference", "GAR: difference", "random as far", "verdict"]  # fmt: skip
     return table(rows, columns, "content Hit@10 minus chance; LAR minus chance; difference of GAR")
 
 

@@ -1,20 +1,27 @@
 """The process that a reader's notebook runs in; :mod:`course_utils.teaching.grading` starts it and reads what it says.
 
-It takes a job as JSON from its standard input and writes events, a line of JSON each, into the file that the
-environment names. Every event carries the job's number, which the notebook's code is not told.
+It takes a job as a line of JSON from its standard input, says that it is ready, waits for a second line, and writes
+events, a line of JSON each, into the file that the environment names. Every event carries the job's number. A cell is
+not told the number and has to dig for it; it is no secret from one that does, so the grader trusts no event's form.
 """
 
 import ast
+import dataclasses
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import ModuleType
+from typing import BinaryIO
 
 from course_utils.teaching import exercises
 
 #: Name by which a cell reaches the real check, whatever it calls ``check`` itself.
 _NAME = "__several_tokens_check__"
+#: The longest message or error that is told.
+_LONGEST = 2000
 
 
 class _TooLong(BaseException):
@@ -35,23 +42,22 @@ class _Calls(ast.NodeTransformer):
 
 def work() -> None:
     """Run the notebook that the standard input describes."""
-    job = json.loads(sys.stdin.buffer.read())
+    grader = _own_input()
+    job = json.loads(grader.readline())
     tell = _teller(os.environ.pop("COURSE_EVENTS"), job["nonce"])
     _limit(job["memory"])
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
-    shell = InteractiveShell.instance()
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     shell.ast_transformers.append(_Calls())
-    # Before the first cell: what a cell puts in the place of a check comes too late.
-    judge, known = exercises.judge, exercises.exercises(job["lesson"])
     at = [0]
-
-    def check(name: str, answer=None):
-        if name not in known:
-            return exercises.check(name, answer)
-        verdict = judge(known[name], answer)
-        tell(cell=at[0], exercise=name, status=verdict.status, message=verdict.message)
-        return verdict
+    check = _checker(job["lesson"], tell, at)
+    tell(ready=True)
+    if grader.readline() != b"go\n":
+        os._exit(1)
+    threading.Thread(target=_end_with, args=(grader,), daemon=True).start()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the grader reads here why a process could not start, no more
 
     for at[0], cell in enumerate(job["cells"]):
         tell(cell=at[0], begin=True)
@@ -61,6 +67,33 @@ def work() -> None:
                 tell(cell=at[0], error=said)
     tell(done=True)
     os._exit(0)  # threads and handlers that the notebook left behind have no say
+
+
+def _checker(lesson: str, tell: Callable, at: list[int]) -> Callable:
+    """The ``check`` that cells reach: it judges with the course's own names as they are now, before the first cell."""
+    known = {name: dataclasses.replace(asked) for name, asked in exercises.exercises(lesson).items()}
+    inside = f"{exercises.__name__}."
+    modules = [exercises, *(module for name, module in sys.modules.items() if name.startswith(inside))]
+    kept, judge = [(module, dict(vars(module))) for module in modules], exercises.judge
+
+    def check(name: str, answer=None):
+        _restore(kept)  # a check looks its helpers up while it runs: what a cell put in their place goes first
+        if name not in known:
+            return exercises.check(name, answer)
+        verdict = judge(known[name], answer)
+        tell(cell=at[0], exercise=name, status=verdict.status, message=str(verdict.message)[:_LONGEST])
+        return verdict
+
+    return check
+
+
+def _restore(kept: list[tuple[ModuleType, dict]]) -> None:
+    for module, names in kept:
+        now = vars(module)
+        for name in now.keys() - names.keys():  # a new name may hide a built-in function
+            if now[name] is not sys.modules.get(f"{module.__name__}.{name}"):
+                del now[name]
+        now.update(names)
 
 
 def _cell(shell, source: str, seconds: float) -> str | None:
@@ -82,7 +115,32 @@ def _cell(shell, source: str, seconds: float) -> str | None:
             signal.setitimer(signal.ITIMER_REAL, 0)
     if isinstance(error, _TooLong):
         return "the cell took too long"
-    return None if error is None else f"the cell raised {type(error).__name__}: {str(error)[:300]}"
+    return None if error is None else f"the cell raised {_named(error)}"
+
+
+def _named(error: BaseException) -> str:
+    """An error's type and message; a message is made by the cell's own code, and may raise in its turn."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {str(error)[:300]}"
+    except BaseException:
+        return kind
+
+
+def _own_input() -> BinaryIO:
+    """The standard input, out of the reach of ``input()``, which finds nothing instead."""
+    own = os.fdopen(os.dup(0), "rb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    return own
+
+
+def _end_with(grader: BinaryIO) -> None:
+    """End this process and its group when the grader's end of the pipe closes: the grader is gone."""
+    while os.read(grader.fileno(), 1):  # not grader.read: its lock would stay locked in processes that a cell forks
+        pass
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _teller(file: str, nonce: str) -> Callable:

@@ -44,7 +44,7 @@ def lesson(file: Path, cells: list[str]) -> str:
     named = re.match(r"\d\d", file.name)
     number = counted.most_common(1)[0][0] if counted else named[0] if named else None
     if number is None:
-        raise ValueError(f"{file.name} is not a notebook of a lesson: no cell calls check(\"NN.N\", …)")
+        raise ValueError(f'{file.name} is not a notebook of a lesson: no cell calls check("NN.N", …)')
     try:
         exercises.exercises(number)
     except ValueError as error:
@@ -56,7 +56,8 @@ def expected(file: Path, cells: list[str], number: str) -> list[str]:
     """Ids of the exercises that belong into a notebook, in the order of the lesson.
 
     They are those of the notebook that ships under this name, or else of the one of the lesson that has most in common
-    with it; a lesson's exercises may be shared out between it and an appendix. All of the lesson where none ships.
+    with it; a lesson's exercises may be shared out between it and an appendix. Where the lessons are not at hand, as
+    after an installation that copies the package alone, they are all exercises of the lesson.
     """
     known, own = list(exercises.exercises(number)), {name for cell in cells for name in checked(cell)}
     shipped = {path.name: _all_checked(path) for path in sorted(NOTEBOOKS.glob(f"{number}*.ipynb"))}

@@ -10,18 +10,19 @@ A number is predicted as an interval: ``between=(0, 1), unit="share of the texts
 
 A prediction counts once it is locked in, which cannot be undone. It is then stored in ``predictions.json`` in the
 folder of the notebook. A question that has changed since is asked again; the older answer is kept in the file. What
-is locked in after the answer was shown is kept too, and does not count. Nothing is read or written where a notebook
-is only run to be compared, so that its outputs are the same for everybody.
+is locked in after the answer was shown, in this kernel or an earlier one, is kept too, and does not count. Nothing is
+read or written where a notebook is only run to be compared, so that its outputs are the same for everybody.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from IPython import get_ipython
 from IPython.display import display
 
 from course_utils import gates
-from course_utils.teaching.predictions.form import Form, shown
-from course_utils.teaching.predictions.stored import ID, Question, all_stored, answered, store, summary
+from course_utils.teaching.predictions.form import Form
+from course_utils.teaching.predictions.stored import ID, Question, all_stored, answered, show, store, summary
 
 #: What was asked in this kernel, by question id.
 _asked: dict[str, Question] = {}
@@ -70,7 +71,7 @@ def outcome(prediction_id: str, measured: float) -> None:
     """
     question = _asked.get(prediction_id)
     value = _measured(prediction_id, measured, question)
-    shown.add(prediction_id)
+    show(prediction_id, question.text if question else "")
     if question is None:
         print(f"Prediction {prediction_id}. Measured: {value:g} (the cell above that asks for it has not been run)")
         return
@@ -79,8 +80,7 @@ def outcome(prediction_id: str, measured: float) -> None:
         print(f"Prediction {prediction_id}. Measured: {question.said(value)}.")
         return
     if found.outcome != value:
-        found.outcome = value
-        store(prediction_id, found)
+        found, _ = store(prediction_id, replace(found, outcome=value))
     verdict = "as you expected" if found.hit else "not what you expected"
     print(f"Prediction {prediction_id}. You said: {found.said(question)}. Measured: {question.said(value)}: {verdict}.")
     if found.late:

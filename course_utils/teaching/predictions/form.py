@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 import ipywidgets as widgets
 
 from course_utils.teaching.explorers.widget import PAGE, STATUS, setup
-from course_utils.teaching.predictions.stored import ASKED, Prediction, Question, answered, code, store
+from course_utils.teaching.predictions.stored import ASKED, Prediction, Question, answered, code, store, was_shown
 
 #: Class of the form.
 LIVE = "course-predict"
-#: Ids of the questions whose answer was shown in this kernel.
-shown: set[str] = set()
 
 _CONFIDENCE = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _ALIVE = f".{LIVE}:not(.jupyter-widgets-disconnected)"
@@ -90,9 +88,12 @@ class Form(widgets.VBox):
         question = self._question
         made = Prediction(
             question.text, list(question.options), list(question.between), low, high, self.sure.value,
-            datetime.now(UTC).isoformat(timespec="seconds"), question.id in shown,
+            datetime.now(UTC).isoformat(timespec="seconds"), was_shown(question),
         )  # fmt: skip
-        self._show(made, store(question.id, made))
+        kept, problem = store(question.id, made)
+        if (kept.low, kept.high, kept.confidence) != (low, high, self.sure.value):
+            problem = f"It was locked in before, in another window, and is final. {problem}"
+        self._show(kept, problem)
 
     def _show(self, made: Prediction, problem: str = "") -> None:
         for control in (*self.answer, self.sure, self.lock):

@@ -8,8 +8,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ class Prediction:
         locked: when, in universal time.
         late: whether the answer had been shown before.
         outcome: what was measured; None before.
+        more: what another version of the course stored besides; it is kept.
     """
 
     question: str
@@ -98,6 +100,7 @@ class Prediction:
     locked: str = ""
     late: bool = False
     outcome: float | None = None
+    more: dict = field(default_factory=dict)
 
     @property
     def hit(self) -> bool:
@@ -109,10 +112,14 @@ class Prediction:
         """Whether it says something about calibration."""
         return self.outcome is not None and not self.late
 
+    @property
+    def asked(self) -> tuple:
+        """The question as it was asked."""
+        return self.question, self.options, self.between
+
     def answers(self, question: Question) -> bool:
         """Whether this is an answer to the question as it is asked today."""
-        asked = (question.text, list(question.options), list(question.between))
-        return (self.question, self.options, self.between) == asked
+        return self.asked == (question.text, list(question.options), list(question.between))
 
     def said(self, question: Question) -> str:
         """The answer in words."""
@@ -125,6 +132,10 @@ class Prediction:
 
 #: What was answered in this kernel and could not be stored, by question id.
 _unstored: dict[str, Prediction] = {}
+#: Ids of the questions whose answer was shown in this kernel.
+shown: set[str] = set()
+#: What was said once about the file and need not be said again.
+_told: set[str] = set()
 
 
 def code(text: str) -> str:
@@ -181,9 +192,7 @@ def hits_by_chance(confidence: Sequence[float], level: float = 0.95) -> tuple[in
 
 def all_stored() -> dict[str, Prediction]:
     """Every prediction of the reader, by question id; none where a notebook is run to be compared."""
-    if any(name in os.environ for name in COMPARED):
-        return dict(_unstored)
-    return _read(Path.cwd() / FILE)["predictions"] | _unstored
+    return _content()["predictions"] | _unstored
 
 
 def answered(question: Question) -> Prediction | None:
@@ -192,56 +201,157 @@ def answered(question: Question) -> Prediction | None:
     return found if found is not None and found.answers(question) else None
 
 
-def store(prediction_id: str, made: Prediction) -> str:
-    """Store a prediction; what is in the way, in words, where that fails. It then lasts as long as the kernel."""
-    if any(name in os.environ for name in COMPARED):
-        _unstored[prediction_id] = made
-        return ""
-    from filelock import FileLock
+def store(prediction_id: str, made: Prediction) -> tuple[Prediction, str]:
+    """Store a prediction, unless the question was answered before: the first answer stands.
 
-    path = Path.cwd() / FILE
+    Returns:
+        What now counts, and in words what was in the way of storing it: it then lasts as long as the kernel.
+    """
+    if _compared():
+        _unstored[prediction_id] = made
+        return made, ""
     try:
-        with FileLock(path.with_name(".predictions.lock"), timeout=10):
-            content = _read(path)
+        with _changing() as content:
             before = content["predictions"].get(prediction_id)
-            if before and (before.question, before.options) != (made.question, made.options):
-                content["earlier"].append({"id": prediction_id} | asdict(before))
+            if before and before.asked != made.asked:
+                content["earlier"].append({"id": prediction_id} | _as_json(before))
             elif before:  # the first one stands, also where two windows show the same question
                 made = replace(before, outcome=before.outcome if made.outcome is None else made.outcome)
+            elif prediction_id in content["damaged"]:
+                content["earlier"].append({"id": prediction_id, "damaged": content["damaged"].pop(prediction_id)})
             content["predictions"][prediction_id] = made
-            as_json = content | {"predictions": {key: asdict(p) for key, p in sorted(content["predictions"].items())}}
-            with gates.replacing(path) as file:
-                json.dump(as_json, file, indent=1, ensure_ascii=False)
     except OSError as error:  # a full disk, a folder that is read-only, or a lock that is never released
         _unstored[prediction_id] = made
-        return f"It could not be stored ({type(error).__name__}: {error}); it counts until the kernel ends."
+        return made, f"It could not be stored ({type(error).__name__}: {error}); it counts until the kernel ends."
     _unstored.pop(prediction_id, None)
-    return ""
+    return made, ""
+
+
+def show(prediction_id: str, text: str) -> None:
+    """Note that the answer to a question was shown, which lasts longer than the kernel.
+
+    Args:
+        prediction_id: which question.
+        text: how it was asked; "" where that is not known.
+    """
+    shown.add(prediction_id)
+    if _compared() or _content()["shown"].get(prediction_id) == text:
+        return
+    try:
+        with _changing() as content:
+            content["shown"][prediction_id] = text
+    except OSError:  # this kernel still knows, and a prediction that cannot be stored is told about in its form
+        return
+
+
+def was_shown(question: Question) -> bool:
+    """Whether the reader has seen the answer to a question as it is asked today."""
+    return question.id in shown or _content()["shown"].get(question.id) in ("", question.text)
+
+
+def _compared() -> bool:
+    return any(name in os.environ for name in COMPARED)
+
+
+def _lock(path: Path):
+    from filelock import FileLock
+
+    return FileLock(path.with_name(".predictions.lock"), timeout=10)
+
+
+def _content() -> dict:
+    """What the file holds; nothing where there is none, or where a notebook is run to be compared."""
+    path = Path.cwd() / FILE
+    if _compared() or not gates.is_file(path):
+        return _empty()
+    try:
+        with _lock(path):
+            return _read(path)
+    except OSError:  # no lock can be had in a folder that is read-only; what is written is whole at any moment
+        pass
+    try:
+        return _read(path)
+    except OSError as error:
+        _say(f"{path.name} cannot be read ({type(error).__name__}: {error}): your earlier predictions are not shown.")
+        return _empty()
+
+
+@contextmanager
+def _changing() -> Iterator[dict]:
+    """What the file holds, to be changed and then written, while nobody else writes.
+
+    Raises:
+        OSError: it cannot be read, written or locked.
+    """
+    path = Path.cwd() / FILE
+    with _lock(path):
+        content = _read(path)
+        yield content
+        predictions = {key: _as_json(p) for key, p in content["predictions"].items()} | content["damaged"]
+        rest = {key: value for key, value in content.items() if key != "damaged"}
+        with gates.replacing(path) as file:
+            json.dump(rest | {"predictions": dict(sorted(predictions.items()))}, file, indent=1, ensure_ascii=False)
+
+
+def _empty() -> dict:
+    return {"version": 1, "predictions": {}, "earlier": [], "shown": {}, "damaged": {}}
+
+
+def _as_json(p: Prediction) -> dict:
+    known = asdict(p)
+    return known.pop("more") | known
 
 
 def _read(path: Path) -> dict:
-    """What the file holds; a file that cannot be read is kept under another name, and that is said."""
-    empty = {"version": 1, "predictions": {}, "earlier": []}
+    """What the file holds; a file that cannot be read is kept under another name, an entry where it is; that is said.
+
+    Raises:
+        OSError: the file is closed to us.
+    """
     if not gates.is_file(path):
-        return empty
+        return _empty()
     try:
         content = gates.json_value(gates.read_text(path), path.name)
-        predictions = {_known(key): _sound(Prediction(**value)) for key, value in content["predictions"].items()}
-        return empty | content | {"predictions": predictions, "earlier": list(content.get("earlier", []))}
+        entries, found = dict(content["predictions"].items()), _empty() | content
+        found |= {"predictions": {}, "damaged": {}, "earlier": list(content.get("earlier", []))}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         aside = next(p for n in range(1, 10**6) if not (p := path.with_name(f"predictions.damaged-{n}.json")).exists())
         try:
             path.rename(aside)
             print(f"{path.name} could not be read ({error}). It is kept as {aside.name}, and a new one is begun.")
         except OSError:
-            print(f"{path.name} could not be read ({error}), and cannot be put aside: make its folder writable.")
-        return empty
+            _say(f"{path.name} could not be read ({error}), and cannot be put aside: make its folder writable.")
+        return _empty()
+    if not isinstance(found["shown"], dict):
+        found["shown"] = {}
+    for key, value in entries.items():
+        try:
+            found["predictions"][_known(key)] = _prediction(value)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            found["damaged"][key] = value
+            _say(
+                f"{path.name}: the prediction {key!r} could not be read ({error}). It stays there, and does not count."
+            )
+    return found
+
+
+def _say(line: str) -> None:
+    """Say something once in a kernel: the file is read by every cell that asks."""
+    if line not in _told:
+        _told.add(line)
+        print(line)
 
 
 def _known(key: str) -> str:
     if not ID.fullmatch(key):
         raise ValueError(f"{key!r} is no id of a prediction")
     return key
+
+
+def _prediction(value: dict) -> Prediction:
+    names = {one.name for one in fields(Prediction)} - {"more"}
+    known = {key: value[key] for key in value.keys() & names}
+    return _sound(Prediction(**known, more={key: value[key] for key in value.keys() - names}))
 
 
 def _sound(p: Prediction) -> Prediction:
