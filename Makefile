@@ -4,7 +4,7 @@
 #   PYTHON    the Python that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_ARGS  more arguments for every `pip install`, such as an index of your own
 #   LAB_ARGS  more arguments for JupyterLab, such as --no-browser or --port=8890
-#   STAGES    the stages of `make test` to run: lint unit workers notebooks exercises browser site
+#   STAGES    the stages of `make test` to run: lint unit workers notebooks exercises browser, and site on request
 #   REPOSITORY  the address of the course for the site's Binder and Colab buttons; none without it
 #   ONLY      the notebooks of `make notebooks` and `make stable`, all of them when empty
 
