@@ -6,7 +6,9 @@
 #   LAB_ARGS  more arguments for JupyterLab, such as --no-browser or --port=8890
 #   STAGES    the stages of `make test` to run: lint unit workers notebooks exercises browser, and site on request
 #   REPOSITORY  the address of the course for the site's Binder and Colab buttons; none without it
-#   ONLY      the notebooks of `make notebooks` and `make stable`, all of them when empty
+#   ONLY      the notebooks of `make notebooks`, `make stable` and `make report`, all of them when empty
+#   DECKS     the paths of `make slides`, by default workshop
+#   OUT, KIT  folder that `make kit` makes, and that `make kit-test` tries; KIT_ARGS more for it, see tools/kit.py
 
 PYTHON ?= python3
 PIP_ARGS ?=
@@ -14,6 +16,10 @@ LAB_ARGS ?=
 STAGES ?=
 ONLY ?=
 REPOSITORY ?=
+OUT ?=
+KIT ?=
+KIT_ARGS ?=
+DECKS ?= workshop
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -32,7 +38,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab test setup setup-test models notebooks stable site newest clean distclean
+.PHONY: help lab test setup setup-test models notebooks stable site newest report kit kit-test slides clean distclean
 
 help:
 	@echo "make lab        set up, fetch the default model, open JupyterLab at the first lesson of your workbook"
@@ -41,6 +47,10 @@ help:
 	@echo "make stable     compare the notebooks three times, on one thread, and on AVX2 kernels"
 	@echo "make site       build the site of the course into build/site, offline"
 	@echo "make newest     run the unit tests against the newest releases of the pinned packages"
+	@echo "make report     run the lessons and write down whether their numbers are the committed ones: build/report.json"
+	@echo "make kit        write a kit for a room without network; OUT=FOLDER, KIT_ARGS='--platform windows-x86_64'"
+	@echo "make kit-test   install from a kit with the network cut and run the first cells of lesson 00; KIT=FOLDER"
+	@echo "make slides     write the workshop as slides, with notes, into build/slides; reveal.js comes with npm"
 	@echo "make clean      remove caches and build output; make distclean removes .venv as well"
 
 # Python and pip -------------------------------------------------------------------------------------------------
@@ -106,6 +116,22 @@ site: $(READY_SITE)
 
 newest: $(VENV)/.ready-python
 	@$(OFFLINE) $(PY) tools/newest.py --pip-args "$(PIP_ARGS)"
+
+# For classes, and for other machines -------------------------------------------------------------------------------
+
+report: $(READY_TEST) models
+	@$(OFFLINE) $(PY) tools/report.py $(ONLY)
+
+kit: $(READY)
+	@test -n "$(OUT)" || { echo "Name the folder of the kit: make kit OUT=FOLDER"; exit 1; }
+	@$(PY) tools/kit.py make --out "$(OUT)" --pip-args "$(PIP_ARGS)" $(KIT_ARGS)
+
+kit-test: $(READY)
+	@test -n "$(KIT)" || { echo "Name the folder of the kit: make kit-test KIT=FOLDER"; exit 1; }
+	@$(PY) tools/kit.py test "$(KIT)"
+
+slides: $(READY_SITE)
+	@$(PY) tools/slides.py $(DECKS)
 
 clean:
 	rm -rf build .pytest_cache .ruff_cache .import_linter_cache several_tokens.egg-info

@@ -4,7 +4,7 @@ Here stand names, options and help; what a command does stands in the rooms, whi
 ``--help`` answers at once. A wrong input ends in one line and exit code 1, a wrong option in exit code 2.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 try:
@@ -15,18 +15,8 @@ except ModuleNotFoundError:  # nothing is installed yet; the check needs no pack
     raise SystemExit(0 if machine.report() else 1) from None
 
 from course_utils.search.scale.commands import scale
+from course_utils.training.commands import PATH, data, study
 
-
-class _Place(click.Path):
-    """A path of the command line, with ``~`` expanded where the shell has left it."""
-
-    def convert(self, value, param, ctx) -> Path:
-        from course_utils import gates
-
-        return gates.expanded(super().convert(value, param, ctx), param.name if param else "the path")
-
-
-PATH = _Place(path_type=Path)
 DTYPE = click.Choice(["float32", "bfloat16"])
 PRECISION = click.Choice([*DTYPE.choices, "int8", "4bit"])
 
@@ -166,11 +156,12 @@ def family(names: Sequence[str], data: Path, **options: object) -> None:
 @click.option("--seeds", type=click.IntRange(min=0), multiple=True, default=(1,), show_default=True, help="Repeatable.")
 @click.option("--work", type=PATH, default=Path("runs/causes"), show_default=True, help="Folder of the logs.")
 @click.option("--sts", type=PATH, help="Judged sentence pairs (JSON Lines): the logs then have their correlation.")
+@click.option("--out", type=PATH, help="Put all finished runs of WORK into this file as well.")
 def causes(names: Sequence[str], seeds: Sequence[int], **options: object) -> None:
     """Train short runs that differ in one thing, all or NAMES.
 
-    They ask why the first component moves. Writes a log for every run and seed into WORK, no adapter; a run that is
-    there is kept, so the command goes on after a cut. A run takes two to six minutes on one core.
+    They ask why the first component moves. Writes a log for every run and seed into WORK, no adapter; finished ones are
+    kept. A run takes minutes on one core.
     """
     from course_utils.training.causes import run_all
 
@@ -246,8 +237,8 @@ def card(
 def arrays(names: Sequence[str], kinds: Sequence[str], dtype: str) -> None:
     """Make the embeddings that ship with the course.
 
-    Makes what is missing or stale, or those of the embedders NAMES again. The kinds are sentences, parallel,
-    instructions, judged, pairs and retrieval. Writes data/arrays/KIND/NAME.safetensors. Takes a few seconds to see that
+    Makes what is missing or stale, or those of the embedders NAMES again. The kinds are sentences, parallel, native,
+    instructions, judged, pairs and retrieval. Writes data/arrays/KIND/NAME.safetensors. Takes seconds to see that
     nothing is stale, one to three minutes an embedder, a quarter of an hour for one of the kind retrieval (which is
     kept in the cache, so a cut run goes on).
     """
@@ -339,112 +330,60 @@ def grade(files: Sequence[Path], out: Path | None, json_file: Path | None, memor
         click.echo(f"  {row.file}  {row.exercise:6} {row.points}/{row.of}  {row.status}: {row.explanation}")
 
 
-# --- Data -----------------------------------------------------------------------------------------
+@main.command()
+@click.argument("seeds", nargs=-1, required=True)
+@click.option("--out", type=PATH, required=True, help="Folder to write to; a folder for every seed comes into it.")
+@click.option("--lesson", "lessons", multiple=True, help="Only this lesson, such as 02; repeatable. By default all.")
+@click.option("--solutions", is_flag=True, help="Also write the solutions that belong to them.")
+def variants(seeds: Sequence[str], out: Path, lessons: Sequence[str], solutions: bool) -> None:
+    """Write lessons whose exercises differ from seed to seed.
 
-
-@main.group()
-def data() -> None:
-    """Make training data, or check a data file."""
-
-
-@data.command()
-@click.argument("files", nargs=-1)
-@click.option("--out", type=PATH, required=True, help="Folder to write to.")
-@click.option("--rows", type=click.IntRange(min=1), help="At most so many rows of each; by default all.")
-@click.option("--copy", type=PATH, help="Folder with a local copy of the hub's data sets.")
-def public(files: Sequence[str], out: Path, rows: int | None, copy: Path | None) -> None:
-    """Write public training sets: FILES, by default all.
-
-    They are those that the paper's embedders were trained on. Writes OUT/nli_triplets.jsonl and
-    OUT/question_passage.jsonl. Needs the package datasets and a hub, or a copy of it; takes minutes for hundreds of
-    thousands of rows.
+    Writes OUT/SEED/NAME-SEED.ipynb for every lesson, without outputs: the same exercises with other numbers or texts,
+    so that no published solution answers them. `several-tokens grade` grades them. Takes a second for a seed.
     """
-    from course_utils.training import public_data
+    from course_utils.teaching.grading import copies
 
-    for file in files or public_data.SOURCES:
-        n = public_data.write(file, out, rows, copy)
-        click.echo(f"{file}: {n} rows from {public_data.SOURCES[file].hub_id} ({public_data.SOURCES[file].licence})")
+    copies.write(seeds, out, lessons, solutions, click.echo)
 
 
-@data.command("docstrings")
-@click.option("--out", type=PATH, required=True, help="Folder of the training data.")
-def docstring_pairs(out: Path) -> None:
-    """Write training pairs from documentation.
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--out", type=PATH, required=True, help="Course directory of nbgrader.")
+@click.option("--assignment", required=True, help="Name of the assignment.")
+@click.option("--seed", help="The exercises as a reader with this seed has them; by default as published.")
+@click.option("--seconds", type=click.IntRange(min=1), default=300, show_default=True, help="What a cell may take.")
+def nbgrader(names: Sequence[str], out: Path, assignment: str, seed: str | None, seconds: int) -> None:
+    """Write the lessons NAMES as an assignment for nbgrader.
 
-    Writes OUT/docstrings.jsonl, a few thousand pairs from the docstrings of installed packages. Takes about a minute.
+    Writes OUT/source/ASSIGNMENT/NAME.ipynb with solutions and hidden tests, which nbgrader takes out of the students'
+    copies, and OUT/nbgrader_config.py if there is none. NAME is a file's, such as 02_alignment_phenomenon. Takes a
+    second.
     """
-    from course_utils.training import docstrings
+    from course_utils.teaching.grading import nbgrader as export
 
-    n = docstrings.write(out)
-    click.echo(f"{n} pairs from {', '.join(docstrings.PACKAGES)} written to {out / 'docstrings.jsonl'}")
+    export.export(names, out, assignment, seed, seconds, click.echo)
 
 
-@data.command()
-@click.option("--data", "folder", type=PATH, required=True, help="Folder of the training data.")
-@click.option("--single", type=click.IntRange(min=0), default=3000, show_default=True, help="Single sentences to use.")
-@click.option("--made", type=click.IntRange(min=0), default=3000, show_default=True, help="Sentences to put together.")
-def crossed(folder: Path, single: int, made: int) -> None:
-    """Write training texts with crossing labels.
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--out", type=PATH, help="Also write the notebooks of excerpts, without outputs, such as to workbook.")
+def path(names: Sequence[str], out: Path | None) -> None:
+    """Print ways through the course for classes, all or NAMES.
 
-    Their neighbours change with the instruction. Writes crossed.jsonl, made of clinc_aspects.jsonl and
-    nli_triplets.jsonl in the same folder, and aspect_sentences.jsonl, made of data/aspect_phrases.toml. Takes seconds.
+    A path is made of whole lessons and of excerpts, with minutes by the rule of `hours`; data/paths.toml says which.
+    Writes nothing unless --out is given: then the excerpts as notebooks, one for each sitting; whole lessons are those
+    of the workbook. Takes a few seconds.
     """
-    from course_utils.training import crossing
+    from course_utils.teaching import paths
 
-    for name, n in crossing.write(folder, single, made).items():
-        click.echo(f"{n} rows written to {folder / name}")
-
-
-@data.command()
-@click.argument("files", nargs=-1, type=PATH)
-def check_pairs(files: Sequence[Path]) -> None:
-    """Print every fault of files of minimal pairs.
-
-    By default of data/minimal_pairs.jsonl. Writes nothing, takes a second. The exit code is 1 where there is a fault.
-    """
-    from course_utils.texts import minimal_pairs
-
-    _tell_faults(files or [minimal_pairs.FILE], minimal_pairs.validate, minimal_pairs.summary)
+    for name in names or paths.paths():
+        click.echo(paths.plan(paths.find(name)))
+        for place in paths.write(paths.find(name), out) if out else []:
+            click.echo(f"  written: {place}")
 
 
-@data.command()
-@click.argument("files", nargs=-1, type=PATH)
-def check_instructions(files: Sequence[Path]) -> None:
-    """Print every fault of files of instruction texts.
-
-    By default of data/instruction_texts.jsonl. Writes nothing, takes a second. The exit code is 1 where there is a
-    fault.
-    """
-    from course_utils.texts import instruction_texts
-
-    _tell_faults(files or [instruction_texts.FILE], instruction_texts.faults, instruction_texts.summary)
-
-
-@data.command()
-@click.argument("files", nargs=-1, type=PATH)
-def check_parallel(files: Sequence[Path]) -> None:
-    """Print every fault of files of parallel sentences.
-
-    By default of data/parallel.jsonl. Writes nothing, takes a second. The exit code is 1 where there is a fault.
-    """
-    from course_utils.texts import parallel
-
-    _tell_faults(files or [parallel.FILE], parallel.problems, parallel.summary)
-
-
-def _tell_faults(files: Sequence[Path], faults: Callable[[Path], list[str]], summary: Callable[[Path], str]) -> None:
-    """Print the faults of every file, or what it holds where it is sound; exit code 1 where there is any."""
-    from course_utils import gates
-
-    wrong = False
-    for file in map(gates.file, files):
-        if found := faults(file):
-            click.echo("\n".join(found))
-            wrong = True
-        else:
-            click.echo(f"{file.name}: {summary(file)}")
-    raise SystemExit(int(wrong))
-
+main.add_command(data)
+main.add_command(study)
 
 if __name__ == "__main__":
     main(prog_name="several-tokens")

@@ -21,7 +21,7 @@ PYTEST = [sys.executable, "-m", "pytest", "--durations=5", "--durations-min=5"]
 TWO_PROCESSES = ["--numprocesses=2", "--dist=loadfile"]
 # Each of these is a stage of its own.
 EXERCISES, BROWSER, WORKERS = "tests/teaching/test_exercises.py", "tests/browser", "tests/search/scale/test_encode.py"
-SITE = "tests/site"
+SITE, PATHS = "tests/site", "tests/teaching/test_path_runs.py"
 NBVAL = [
     "--nbval",
     "--nbval-current-env",
@@ -38,10 +38,19 @@ STAGES = {
     "lint": ("ruff and import-linter", RUFF, LINT_IMPORTS),
     "unit": (
         "unit tests",
-        [*PYTEST, *TWO_PROCESSES, "tests", *(f"--ignore={path}" for path in (EXERCISES, BROWSER, WORKERS, SITE))],
+        [
+            *PYTEST,
+            *TWO_PROCESSES,
+            "tests",
+            *(f"--ignore={path}" for path in (EXERCISES, BROWSER, WORKERS, SITE, PATHS)),
+        ],
     ),
     "workers": ("workers that encode together, killed on the way", [*PYTEST, WORKERS]),
-    "notebooks": ("notebooks, compared with what is committed", [*PYTEST, *NBVAL, *TWO_PROCESSES, "notebooks"]),
+    "notebooks": (
+        "notebooks, compared with what is committed, and the excerpts of the paths for classes",
+        [*PYTEST, *NBVAL, *TWO_PROCESSES, "notebooks"],
+        [*PYTEST, PATHS],
+    ),
     "exercises": ("exercises and quizzes", [*PYTEST, EXERCISES]),
     "browser": ("the lessons in a browser", [*PYTEST, BROWSER]),
     "site": ("the site, in a browser without a network", [*PYTEST, SITE]),

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import site_reproductions
 import yaml
 from site_sources import Sources
 
@@ -85,11 +86,12 @@ def contents(staged: list[Path], modules: list[Path]) -> str:
     lessons = [n for n in names if re.fullmatch(r"notebooks/[^/]+\.ipynb", n)]
     groups = {
         "The course": ["README.md", "run.md", *lessons],
-        "To look up": [n for n in names if n.startswith("docs/")],
+        "To look up": [n for n in names if n.startswith("docs/") and not n.startswith("docs/teaching/")],
+        "To teach": [n for n in names if n.startswith("docs/teaching/")],
         "Solutions": [n for n in names if n.startswith("notebooks/solutions/")],
         "Data and models": [n for n in names if n.startswith("data/")],
         "The package": [page.as_posix() for page in modules],
-        "About": ["cite.md"],
+        "About": [*(n for n in names if n == "CONTRIBUTING.md"), "cite.md"],
     }
     left_out = set(names) - {"index.md"} - {n for group in groups.values() for n in group}
     if left_out:
@@ -160,6 +162,10 @@ def write(sources: Sources, staged: list[Path], numbers: dict, looks: dict[str, 
     rooms = package(sources.root, sources.out)
     fill(sources.out / "index.md", {"finding": finding(numbers, looks), "contents": contents(staged, rooms)})
     fill(sources.out / "run.md", {"colab": f"```python\n{colab.strip()}\n```"})
+    reproductions = Path("docs", "reproductions")
+    if reproductions / "README.md" in staged:
+        spread = site_reproductions.spread(sources.root / reproductions)
+        fill(sources.out / reproductions / "README.md", {"spread": spread})
 
 
 def fill(page: Path, parts: dict[str, str]) -> None:

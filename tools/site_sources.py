@@ -18,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Where documents lie that become pages; those of docs/site go to the top.
-PAGES = ("notebooks/[0-9]*.ipynb", "notebooks/solutions/[0-9]*.ipynb", "README.md", "docs/**/*.md", "data/**/*.md")
+PAGES = ("notebooks/[0-9]*.ipynb", "notebooks/solutions/[0-9]*.ipynb", "README.md", "CONTRIBUTING.md", "docs/**/*.md",
+         "data/**/*.md")  # fmt: skip
 OWN = "docs/site"
 
 _FENCE = re.compile(r"^( *)(```+|~~~+)")
@@ -30,8 +31,11 @@ _IN_HTML = re.compile(r"""(?<=\bhref=")([^"]+)(?=")|(?<=\bsrc=")([^"]+)(?=")""")
 _IMAGE = re.compile(r'src="data:image/png;base64,([^"]+)"')
 _SCROLLS = re.compile(r'<div style="overflow-x:auto" tabindex="0">(?=<img[^>]*?\balt="([^"]*)")')
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_WIDGET_TEXT = re.compile(r"^\w+\((?:children|value)=")
-_LIVE_NOTE = "A picture: run this cell to type and drag here."
+#: How a widget prints itself where nobody draws it.
+WIDGET_TEXT = re.compile(r"^\w+\((?:children|value)=")
+#: What stands above the picture of a widget: in a notebook, and where nothing can be run.
+LIVE_NOTE = "A picture: run this cell to type and drag here."
+STILL_NOTE = "A picture: in the notebook you can type and drag here."
 
 
 class BrokenLink(ValueError):
@@ -184,7 +188,7 @@ def _shown(output: dict, page: Path, sources: Sources) -> dict | None:
     view = data.pop(_WIDGET, None)
     if "text/html" in data:
         data["text/html"] = html(_joined(data["text/html"]), page, sources)
-    elif view is not None and data.keys() <= {"text/plain"} or _WIDGET_TEXT.match(_joined(data.get("text/plain", ""))):
+    elif view is not None and data.keys() <= {"text/plain"} or WIDGET_TEXT.match(_joined(data.get("text/plain", ""))):
         return None
     return output if data or output["output_type"] in ("stream", "error") else None
 
@@ -200,7 +204,7 @@ def html(shown: str, page: Path, sources: Sources) -> str:
     )
     # Tables share one name: as landmarks of the page they would stand in a row without telling which is which.
     grouped = named.replace('role="region" aria-label="table"', 'role="group" aria-label="table"')
-    return _IMAGE.sub(linked, grouped).replace(_LIVE_NOTE, "A picture: in the notebook you can type and drag here.")
+    return _IMAGE.sub(linked, grouped).replace(LIVE_NOTE, STILL_NOTE)
 
 
 def _title(alternative: str) -> str:

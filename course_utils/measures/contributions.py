@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from course_utils import gates
 from course_utils.measures.evaluation import unit_rows
@@ -293,6 +294,28 @@ def let_through(others: Sequence[float], wanted: Sequence[float], keep: float = 
         raise ValueError(f"keep is a share above 0 and at most 1; got {keep}")
     threshold = np.sort(wanted)[::-1][int(np.ceil(keep * len(wanted) - 1e-9)) - 1]
     return float((others >= threshold).mean())
+
+
+def partial_spearman(a: Sequence[float], b: Sequence[float], given: Sequence[Sequence[float]]) -> float:
+    """Spearman's correlation of ``a [n]`` and ``b [n]`` with other variables held constant, each ``[n]``.
+
+    Pearson's correlation of what is left of the ranks of both after a linear fit on the ranks of the others (Conover
+    1999, "Practical Nonparametric Statistics", section 5.4).
+
+    Raises:
+        ValueError: other lengths, NaN or infinity, or a side that the others determine.
+    """
+    a, b, *others = (_numbers(x, "a variable") for x in (a, b, *given))
+    if len({len(x) for x in (a, b, *others)}) > 1:
+        raise ValueError(f"the variables differ in length: {[len(x) for x in (a, b, *others)]}")
+    fitted = np.column_stack([np.ones(len(a)), *map(stats.rankdata, others)])
+    sides = []
+    for ranks in map(stats.rankdata, (a, b)):
+        rest = ranks - fitted @ np.linalg.lstsq(fitted, ranks, rcond=None)[0]
+        if rest @ rest < 1e-9 * (ranks @ ranks):
+            raise ValueError("nothing is left of one side when the others are held constant")
+        sides.append(rest / np.linalg.norm(rest))
+    return float(sides[0] @ sides[1])
 
 
 def _numbers(values: Sequence[float], name: str) -> np.ndarray:

@@ -362,7 +362,7 @@ def run(
     """
     from course_utils.models.embedder import load
 
-    lines = None if texts is None else [line for line, _ in gates.lines(texts) if line.strip()]
+    lines = None if texts is None else [line for _, line in gates.lines(texts)]
     options = {"dtype": dtype, "device": device}
     embedder = load(name, **options, **({} if backbone is None else {"backbone": backbone}))
     origin = origin or embedder.spec.origin

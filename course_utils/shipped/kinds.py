@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from course_utils.models import registry
+from course_utils.models.prompts import Prompt
 from course_utils.models.registry import EmbedderSpec
 from course_utils.shipped import collections, instructions, words
 from course_utils.shipped.files import digest
@@ -19,6 +20,8 @@ from course_utils.texts.datasets import judged_documents, wikipedia_retrieval, w
 N_SENTENCES = 2000
 #: The pocket family and the untrained models that it is compared with.
 FAMILY = ("smollm2", "smollm2-mean", "smollm2-last", "gemma3-last", *registry.POCKET)
+#: Languages of the parallel sentences that have a prompt of their own; that in English is the embedder's.
+_FOREIGN = tuple(x for x in parallel.LANGUAGES if x != "en")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,16 @@ def _instructed(spec: EmbedderSpec) -> dict[str, str]:
     }
 
 
+def native(language: str) -> Prompt:
+    """The one-word prompt in a language of the parallel sentences."""
+    return Prompt(*parallel.ONE_WORD[language])
+
+
+def _prompted(embedder, prompt: Prompt):
+    """The same embedder with another prompt."""
+    return type(embedder)(replace(embedder.spec, prompt=prompt), embedder.backbone)
+
+
 def arithmetic(backbone) -> str:
     """``"float32"`` or ``"bfloat16"``: what a language model computes in."""
     return str(backbone.causal.dtype).removeprefix("torch.")
@@ -86,6 +99,15 @@ KINDS = {
         lambda spec: {"sentences": _of(*(line for x in parallel.LANGUAGES for line in (x, *parallel.sentences(x))))},
         lambda embedder, report: {x: embedder.encode(parallel.sentences(x)) for x in parallel.LANGUAGES},
         lambda tensors: {x: tensors[x] for x in parallel.LANGUAGES},
+    ),
+    "native": Kind(
+        "embeddings of the parallel sentences under a prompt in their own language: language but English -> [n, d]",
+        ("gemma-eol",),
+        lambda spec: {
+            "sentences": _of(*(t for x in _FOREIGN for t in (native(x).wrap(" ")[0], *parallel.sentences(x))))
+        },
+        lambda embedder, report: {x: _prompted(embedder, native(x)).encode(parallel.sentences(x)) for x in _FOREIGN},
+        lambda tensors: {x: tensors[x] for x in _FOREIGN},
     ),
     "instructions": Kind(
         "embeddings of the instruction texts: instruction -> [n, d]",

@@ -1,13 +1,13 @@
 """Words that people have judged, as an embedder reads them: after a short phrase, or with nothing around them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from course_utils.measures.evaluation import cosine
 from course_utils.models.prompts import Prompt
-from course_utils.texts.datasets import judged_documents, word_pairs
+from course_utils.texts.datasets import Pairs, judged_documents, word_pairs
 
 #: The judged word pairs: similarity and relatedness.
 WORD_SETS = ("simlex999", "wordsim353")
@@ -47,11 +47,18 @@ def words() -> list[str]:
     return list(dict.fromkeys(word for p in pairs for word in p.left + p.right))
 
 
-def word_cosines(embedder, rows: Sequence[int] | None = None) -> dict[str, np.ndarray]:
-    """The cosine of every judged pair of words, float32 ``[n]`` for each set; with ``rows`` only of those pairs."""
+def word_cosines(
+    embedder, rows: Sequence[int] | None = None, lists: Mapping[str, Pairs] | None = None
+) -> dict[str, np.ndarray]:
+    """The cosine of every judged pair of words, float32 ``[n]`` for each list; with ``rows`` only of those pairs.
+
+    Args:
+        embedder: what reads the words.
+        rows: which pairs of each list; all by default.
+        lists: other lists than the two that ship.
+    """
     chosen = {}
-    for name in WORD_SETS:
-        pairs = word_pairs(name)
+    for name, pairs in ({name: word_pairs(name) for name in WORD_SETS} if lists is None else lists).items():
         rows_here = range(len(pairs)) if rows is None else rows
         chosen[name] = [(pairs.left[i], pairs.right[i]) for i in rows_here]
     vocabulary = list(dict.fromkeys(word for pairs in chosen.values() for pair in pairs for word in pair))

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from course_utils.measures import evaluation
 from course_utils.texts import readers
 
@@ -130,6 +132,17 @@ def agreement(first: Sequence[Pair | Labels], second: Sequence[Pair | Labels]) -
             within_one=sum(d <= 1 for d in distance) / len(distance),
         )
     return result
+
+
+def words_of(sentence: str) -> set[str]:
+    """The different words of a sentence, lower-cased, without marks at their ends."""
+    return {word.strip(".,;:!?'\"") for word in sentence.lower().split()}
+
+
+def word_overlap(pairs: Sequence[Pair]) -> np.ndarray:
+    """Shared words / all words of both sentences (Jaccard), for every pair; float64 ``[n]``."""
+    sides = [(words_of(p.sentence1), words_of(p.sentence2)) for p in pairs]
+    return np.array([len(a & b) / len(a | b) for a, b in sides])
 
 
 # --- The checks -----------------------------------------------------------------------------------

@@ -35,6 +35,20 @@ SCRIPTS = dict.fromkeys(LANGUAGES, "LATIN") | {"zh": "CJK", "ar": "ARABIC", "hi"
 
 KINDS = ("everyday", "encyclopedic")
 
+#: The one-word prompt (:data:`course_utils.models.prompts.ONE_WORD`) in the language of the sentence: what stands
+#: before it and after it. Quotation marks and colons are those of the English prompt, so that the state is read at the
+#: same token. Written by the authors of the course; no native speaker has read them.
+ONE_WORD = {
+    "en": ('This sentence : "', '" means in one word:"'),
+    "zh": ('这句话 : "', '" 用一个词来说是:"'),
+    "es": ('Esta frase : "', '" significa en una palabra:"'),
+    "de": ('Dieser Satz : "', '" bedeutet in einem Wort:"'),
+    "fr": ('Cette phrase : "', '" signifie en un mot:"'),
+    "ar": ('هذه الجملة : "', '" تعني في كلمة واحدة:"'),
+    "hi": ('यह वाक्य : "', '" का मतलब एक शब्द में:"'),
+    "sw": ('Sentensi hii : "', '" inamaanisha kwa neno moja:"'),
+}
+
 # Old national character sets hold the letters of their language and few others: GB 2312 has no traditional
 # characters, ISO 8859-6 no Persian letters. Hindi has no such codec in Python; its script alone must do.
 _CODECS = {

@@ -87,6 +87,19 @@ def readable(tokenizer, ids: Sequence[int]) -> list[str]:
     return [spell(raw) for raw in token_bytes(tokenizer, ids)]
 
 
+def plain(tokenizer, ids: np.ndarray) -> list[list[str]]:
+    """The tokens of each row of ``ids [n, k]`` as plain text, to be compared with words.
+
+    The mark of a WordPiece token that goes on with a word is left out; pieces of characters match nothing.
+    """
+    rows = gates.numbers(ids, "ids", "[n, k]")
+    if rows.ndim != 2:
+        raise ValueError(f"ids must be [n, k]; got shape {rows.shape}")
+    unique, back = np.unique(rows, return_inverse=True)
+    shown = [raw.decode(errors="replace").removeprefix("##") for raw in token_bytes(tokenizer, unique)]
+    return [[shown[i] for i in row] for row in back.reshape(rows.shape)]
+
+
 def possible_scripts(raw: bytes) -> list[str]:
     """Scripts of the letters that an unfinished character can still become, in alphabetical order.
 
@@ -190,11 +203,21 @@ def matches(token: str, word: str) -> bool:
 def key_hits(tokens: Sequence[Sequence[str]], keys: Sequence[Sequence[str]]) -> np.ndarray:
     """Whether text i's tokens match at least one key word of text j, bool ``[n, n]``.
 
-    The diagonal tells of a text and its own key words; what is beside it is what chance gives.
+    The diagonal tells of a text and its own key words; what is beside it is what chance gives. Arguments and errors as
+    in :func:`key_counts`.
+    """
+    return key_counts(tokens, keys) > 0
+
+
+def key_counts(tokens: Sequence[Sequence[str]], keys: Sequence[Sequence[str]]) -> np.ndarray:
+    """How many of text i's tokens match at least one key word of text j, int ``[n, n]``.
+
+    Keys of several languages may stand in one list: a token counts once, whichever of them it matches. A token that
+    stands twice in a list counts twice.
 
     Args:
         tokens: aligned tokens of each text, as text.
-        keys: key words of each text, in any one language.
+        keys: key words of each text, in one language or in several.
 
     Raises:
         ValueError: different numbers of texts, or a text without keys.
@@ -208,12 +231,23 @@ def key_hits(tokens: Sequence[Sequence[str]], keys: Sequence[Sequence[str]]) -> 
     if without:
         raise ValueError(f"no key word for text(s) {without[:5]}")
     vocabulary = {t: i for i, t in enumerate(dict.fromkeys(fold(t) for row in tokens for t in row))}
-    columns = [sorted({vocabulary[fold(t)] for t in row}) for row in tokens]
+    columns = [[vocabulary[fold(t)] for t in row] for row in tokens]
+    holding: dict[str, list[int]] = {}
+    for token, i in vocabulary.items():
+        for piece in _pieces(token):
+            holding.setdefault(piece, []).append(i)
     hit = np.zeros((len(vocabulary), len(keys)), dtype=bool)
     for j, words in enumerate(keys):
         for word in {fold(w) for w in words} - {""}:
-            hit[:, j] |= np.array([_matches(token, word) for token in vocabulary], dtype=bool)
-    return np.array([hit[rows].any(axis=0) for rows in columns], dtype=bool).reshape(len(tokens), len(keys))
+            hit[holding.get(word, []), j] = True
+            hit[[vocabulary[piece] for piece in _pieces(word) if piece in vocabulary], j] = True
+    return np.array([hit[rows].sum(axis=0) for rows in columns], dtype=np.int64).reshape(len(tokens), len(keys))
+
+
+def _pieces(text: str) -> set[str]:
+    """Everything that a text contains and that has at least half of its letters: what :func:`matches` accepts in it."""
+    n = len(text)
+    return {text[i : i + size] for size in range(max(1, (n + 1) // 2), n + 1) for i in range(n - size + 1)}
 
 
 def _matches(token: str, word: str) -> bool:

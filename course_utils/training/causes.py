@@ -36,8 +36,8 @@ from course_utils.training import examples, losses, recipes
 from course_utils.training.loop import Run, embed, info_nce, one_cycle, precision, prepare, start
 from course_utils.training.recipes import Data, Example, Recipe, Stage
 
-#: Pairs to train on, pairs in a batch, steps, peak learning rate: those of lesson 07's live run.
-PAIRS, BATCH, STEPS, LEARNING_RATE = 256, 32, 30, 5e-4
+#: Pairs to train on, pairs in a batch, steps, peak learning rate. Sixteen pairs keep a run at two minutes on one core.
+PAIRS, BATCH, STEPS, LEARNING_RATE = 256, 16, 30, 5e-4
 #: Steps after which the probe looks.
 PROBED = (0, 1, 2, 4, 8, 15, 30)
 #: Sentences of the probe at the first and the last step, and in between.
@@ -109,9 +109,12 @@ def run_all(
     work: Path = Path("runs/causes"),
     *,
     sts: Path | None = None,
+    out: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Run every variant, or those ``names``, with each seed; finished runs are kept in ``work``.
+
+    With ``out`` all runs in ``work`` are put into one file, which :mod:`course_utils.shipped.causes` reads.
 
     Raises:
         ValueError: an unknown name.
@@ -130,11 +133,17 @@ def run_all(
             if file.exists():
                 continue
             log = run_one(VARIANTS[name], seed, pairs, probes=probes)
-            with gates.replacing(file) as out:
-                json.dump(log, out, ensure_ascii=False)
+            with gates.replacing(file) as stream:
+                json.dump(log, stream, ensure_ascii=False)
             end = log["probe"][-1]
             report(f"{name}, seed {seed}: v_1 {end['v_1']:.2f}, largest other {end['largest_other']:.2f}, "
                    f"{log['seconds']:.0f} s")  # fmt: skip
+    if out:
+        order = {name: number for number, name in enumerate(VARIANTS)}
+        logs = [json.loads(file.read_text(encoding="utf-8")) for file in work.glob("*.json")]
+        logs.sort(key=lambda log: (order.get(log["variant"]["name"], len(order)), log["seed"]))
+        with gates.replacing(out) as stream:
+            stream.write("[\n" + ",\n".join(json.dumps(log, ensure_ascii=False) for log in logs) + "\n]\n")
 
 
 def run_one(
@@ -144,6 +153,7 @@ def run_one(
     steps: int | None = None,
     dtype: str = "float32",
     probes: dict | None = None,
+    report: Callable[[dict], None] | None = None,
 ) -> dict:
     """Train one variant and return its log, ready for JSON.
 
@@ -151,6 +161,7 @@ def run_one(
         pairs: judged sentence pairs; the log then has their Spearman correlation, raw and centred.
         steps: how many of the thirty steps to take, by default all; the schedule is that of all thirty.
         probes: untrained models that were measured already; this run's is added.
+        report: called with every new row of the probe.
     """
     begun, steps = time.monotonic(), STEPS if steps is None else steps
     triples = _triples(seed)
@@ -179,6 +190,8 @@ def run_one(
         if step in PROBED:
             last = probe.embed(run, probe.texts if step == STEPS else probe.texts[:FEWER])
             rows.append(probe.row(step, last) | loss_of.state())
+            if report:
+                report(rows[-1])
     return {
         "variant": asdict(variant), "seed": seed, "losses": losses_seen, "probe": rows,
         "before": probe.before, "after": probe.measures(run, last) if steps == STEPS else {},
@@ -232,25 +245,12 @@ class Objective:
         h = embed(embedder, prepare(embedder, texts, None, None, self.run.recipe.max_tokens)).float()
         anchors, positives, negatives = h.tensor_split([len(batch), 2 * len(batch)])
         if self.scale is None:
-            self.scale = self._scale(anchors.detach(), positives.detach())
+            self.scale = as_wide(variant.score, self.u, anchors.detach(), positives.detach(), variant.sharper)
         score = losses.score(variant.score, self.u, self.rest, self.scale)
-        tau = self.log_tau.exp()
-        if variant.negatives == "none":
-            loss = (1 - score(anchors, positives).diagonal()).mean() / tau
-        elif hard:  # one question with two answers for each pair
-            margin = score(anchors, negatives).diagonal() - score(anchors, positives).diagonal()
-            loss = softplus(margin / tau).mean()
-        else:
-            loss = info_nce(anchors, positives, None, tau, score=score)
+        loss = contrast(variant.negatives, score, self.log_tau.exp(), anchors, positives, negatives)
         if variant.hold:
             loss = loss + variant.hold * ((h @ self.u).mean() / self.start - 1) ** 2
         return loss
-
-    def _scale(self, anchors: torch.Tensor, positives: torch.Tensor) -> float:
-        if "inner" not in self.variant.score:
-            return 1.0
-        wide = losses.score(self.variant.score, self.u)(anchors, positives).std()
-        return float(wide / losses.cosine(anchors, positives).std() / self.variant.sharper)
 
     def advance(self) -> None:
         """One step of τ, where it is learned."""
@@ -260,6 +260,36 @@ class Objective:
 
     def state(self) -> dict:
         return {"tau": round(float(self.log_tau.detach().exp()), 5)} if self.tau_optimizer else {}
+
+
+def contrast(
+    kind: str,
+    score: losses.Score,
+    tau: torch.Tensor | float,
+    anchors: torch.Tensor,
+    positives: torch.Tensor,
+    negatives: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The loss of pairs whose wrong answers are the batch, the pair's own contradiction, or nothing.
+
+    Args:
+        kind: ``"batch"`` is InfoNCE; ``"hard"`` asks every anchor to choose between its positive and its negative;
+            ``"none"`` is ``(1 − score) / τ``.
+        anchors, positives, negatives: ``[n, d]``; row i of each belongs to pair i.
+    """  # fmt: skip
+    if kind == "none":
+        return (1 - score(anchors, positives).diagonal()).mean() / tau
+    if kind == "hard":
+        margin = score(anchors, negatives).diagonal() - score(anchors, positives).diagonal()
+        return softplus(margin / tau).mean()
+    return info_nce(anchors, positives, None, tau, score=score)
+
+
+def as_wide(name: str, u: torch.Tensor, anchors: torch.Tensor, positives: torch.Tensor, sharper: float = 1.0) -> float:
+    """What the score called ``name`` is divided by, so that its spread is that of cosines; 1 for cosines."""
+    if "inner" not in name:
+        return 1.0
+    return float(losses.score(name, u)(anchors, positives).std() / losses.cosine(anchors, positives).std() / sharper)
 
 
 # --- The probe ------------------------------------------------------------------------------------
@@ -285,7 +315,8 @@ class Probe:
         """Movement of the first sentences' mean along the components, and mean lengths; ``now`` is ``[n, d]``.
 
         ``share`` is ``v_1² / |v|²``, ``share_by_text`` the same of what moved from text to text; ``mean`` is the length
-        of the mean embedding, ``cosine`` its angle with the untrained one: a null can be made from them.
+        of the mean embedding, ``cosine`` its angle with the untrained one: a null can be made from them. ``unit`` is
+        v_1 of embeddings that are cut to unit length on both sides, as GritLM's are.
         """
         n = len(now)
         change, means = now - self.h[:n], (self.h[:n].mean(axis=0), now.mean(axis=0))
@@ -297,6 +328,7 @@ class Probe:
             "alpha_sd": alpha.std(), "length": np.linalg.norm(now, axis=1).mean(), "rest": rest.mean(),
             "share": v[0] ** 2 / max(float(change.mean(axis=0) @ change.mean(axis=0)), 1e-12),
             "share_by_text": ((own @ self.u) ** 2).sum() / max(float((own**2).sum()), 1e-12),
+            "unit": (_along(now, self.u) - _along(self.h[:n], self.u)).mean(),
             "mean": np.linalg.norm(means[1]), "cosine": pair_cosine(means[0][None], means[1][None])[0],
         }  # fmt: skip
         return {key: round(float(value), 4) if key not in ("step", "n") else value for key, value in row.items()}
@@ -332,3 +364,8 @@ class Probe:
         with precision(run), torch.no_grad():
             h = embed(run.embedder, prepare(run.embedder, list(texts), None, None, run.recipe.max_tokens))
         return h.float().cpu().numpy().astype(np.float64)
+
+
+def _along(h: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Cosine of every embedding with ``u``."""
+    return h @ u / np.linalg.norm(h, axis=1)

@@ -2,8 +2,9 @@
 
     several-tokens data crossed --data FOLDER
 
-writes two files to FOLDER: ``crossed.jsonl``, made of ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` there, and
-``aspect_sentences.jsonl``, made of the course's own ``aspect_phrases.toml``. Where one label says all about the other,
+writes to FOLDER: ``crossed.jsonl``, made of ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl`` there, and
+``aspect_sentences.jsonl`` and three small files ``listening_….jsonl`` (:func:`held_out`), made of the course's own
+``aspect_phrases.toml``. Where one label says all about the other,
 as an intent does about its domain, an embedder may ignore the instruction and be right all the same. Here the text that
 is near under one instruction is the hard negative under the other:
 
@@ -28,6 +29,8 @@ REQUEST, SCENE = "what the speaker wants", "what can be seen"
 TOPIC, KIND = "topic", "kind of sentence"
 #: Words for each aspect of the sentences that are put together.
 WORDS = {"topic": (TOPIC,), "sentiment": ("sentiment", "feeling"), "kind": ("intent", KIND)}
+#: The one word for each aspect in lesson 06's experiment.
+ONE_WORD = {"topic": (TOPIC,), "sentiment": ("sentiment",), "kind": ("intent",)}
 #: Frames and things of those sentences; its card is ``data/aspect_phrases.md``.
 PHRASES = Path(__file__).resolve().parents[2] / "data" / "aspect_phrases.toml"
 #: First words that tell the kind of a sentence in CLINC150, which has no punctuation.
@@ -84,26 +87,61 @@ def topic_and_kind(requests: Sequence[dict], rng: random.Random, limit: int) -> 
     return rows
 
 
-def three_aspects(phrases: dict, rng: random.Random, limit: int) -> list[dict[str, str]]:
-    """Three rows for each of ``limit`` sentences: near by topic, by sentiment, by kind of sentence.
+def three_aspects(
+    phrases: dict, rng: random.Random, limit: int, words: dict = WORDS, each: int | None = None
+) -> list[dict[str, str]]:
+    """One row per aspect for each of ``limit`` sentences: near by topic, by sentiment, by kind of sentence.
 
-    ``phrases`` has ``things`` by topic, ``words`` by sentiment and ``frames`` by sentiment and kind.
+    Args:
+        phrases: ``things`` by topic, ``words`` by sentiment and ``frames`` by sentiment and kind.
+        rng: what draws.
+        limit: number of sentences that are asked about.
+        words: the instructions of each aspect. Without ``"sentiment"`` every sentence is neutral, and none is asked.
+        each: draw from a stock of that many sentences per combination of labels; by default each sentence is new.
     """
-    labels = {
-        "topic": sorted(phrases["things"]),
-        "sentiment": sorted(phrases["frames"]),
-        "kind": sorted(phrases["frames"]["neutral"]),
-    }
+    labels = {"topic": phrases["things"], "sentiment": phrases["frames"], "kind": phrases["frames"]["neutral"]}
+    labels = {aspect: sorted(names) for aspect, names in labels.items() if aspect in words}
+    stock: dict[tuple, list[str]] = {}
+
+    def sentence(own: dict[str, str]) -> str:
+        whole = {"sentiment": "neutral"} | own
+        if each is None:
+            return _sentence(phrases, rng, whole)
+        key = tuple(sorted(whole.items()))
+        if key not in stock:
+            stock[key] = [_sentence(phrases, rng, whole) for _ in range(each)]
+        return rng.choice(stock[key])
+
     rows = []
     for _ in range(limit):
         own = {aspect: rng.choice(names) for aspect, names in labels.items()}
         away = {aspect: rng.choice([n for n in names if n != own[aspect]]) for aspect, names in labels.items()}
-        text = _sentence(phrases, rng, own)
+        text = sentence(own)
         for aspect in labels:
-            positive = _sentence(phrases, rng, away | {aspect: own[aspect]})
-            negative = _sentence(phrases, rng, own | {aspect: away[aspect]})
-            rows.append(_row(text, positive, negative, rng.choice(WORDS[aspect]), own[aspect], away[aspect]))
+            positive = sentence(away | {aspect: own[aspect]})
+            negative = sentence(own | {aspect: away[aspect]})
+            rows.append(_row(text, positive, negative, rng.choice(words[aspect]), own[aspect], away[aspect]))
     return rows
+
+
+def shuffled(rows: Sequence[dict[str, str]], rng: random.Random) -> list[dict[str, str]]:
+    """The same rows with their instructions dealt out anew, so that none says which of two texts is near."""
+    told = [row["instruction"] for row in rows]
+    rng.shuffle(told)
+    return [row | {"instruction": words} for row, words in zip(rows, told, strict=True)]
+
+
+def held_out(phrases: dict, limit: int = 900, each: int = 6) -> dict[str, list[dict[str, str]]]:
+    """The training data of lesson 06's experiment, three files of the same number of rows.
+
+    ``without`` asks for topic and intent of neutral sentences, ``shuffled`` deals its instructions out anew, and
+    ``practised`` asks for sentiment too; it is there for readers to train. One word per aspect, :data:`ONE_WORD`, so
+    that synonyms stay unmet.
+    """
+    spare = {aspect: words for aspect, words in ONE_WORD.items() if aspect != "sentiment"}
+    without = three_aspects(phrases, random.Random(0), limit // len(spare), spare, each)
+    practised = three_aspects(phrases, random.Random(0), limit // len(ONE_WORD), ONE_WORD, max(1, each // 3))
+    return {"without": without, "shuffled": shuffled(without, random.Random(1)), "practised": practised}
 
 
 def _sentence(phrases: dict, rng: random.Random, labels: dict[str, str]) -> str:
@@ -130,7 +168,7 @@ def _row(
 
 
 def write(folder: Path, single: int = 3000, made: int = 3000) -> dict[str, int]:
-    """Write ``crossed.jsonl`` and ``aspect_sentences.jsonl`` into the folder of the training data.
+    """Write ``crossed.jsonl``, ``aspect_sentences.jsonl`` and those of :func:`held_out` into the training folder.
 
     Args:
         folder: it holds ``clinc_aspects.jsonl`` and ``nli_triplets.jsonl``.
@@ -149,4 +187,5 @@ def write(folder: Path, single: int = 3000, made: int = 3000) -> dict[str, int]:
     crossed = two_sentences(requests, scenes[::2], rng) + topic_and_kind(requests, rng, single)
     phrases = tomllib.loads(PHRASES.read_text(encoding="utf-8"))
     files = {"crossed.jsonl": crossed, "aspect_sentences.jsonl": three_aspects(phrases, random.Random(0), made)}
+    files |= {f"listening_{name}.jsonl": rows for name, rows in held_out(phrases).items()}
     return {name: write_rows(folder / name, rows) for name, rows in files.items()}

@@ -9,6 +9,7 @@ its cosine with everybody else's. A teacher may have a say beside it
 :mod:`course_utils.training.runs` runs it from the command line.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -24,7 +25,7 @@ from torch.nn.functional import cross_entropy
 
 from course_utils.models import packages, registry, store
 from course_utils.models.embedder import Backbone, Embedder, Encoding, length_batches
-from course_utils.training import examples, recipes
+from course_utils.training import examples, frozen, recipes
 from course_utils.training.losses import Score, cosine
 from course_utils.training.recipes import Example, Recipe, Stage
 from course_utils.training.teacher import Guidance, Teacher
@@ -33,6 +34,8 @@ from course_utils.training.teacher import Guidance, Teacher
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 #: Share of tokens hidden in masked next-token prediction, as in LLM2Vec (arXiv 2404.05961).
 MASKED_SHARE = 0.2
+#: What an example consists of, as :attr:`Run.given` names it.
+SIDES = ("anchors", "positives", "negatives")
 #: Tokens that go through the transformer at once.
 PIECE_TOKENS = 1024
 
@@ -202,7 +205,10 @@ def prepare(embedder: Embedder, texts, instructions, role, max_tokens: int) -> l
 
 @dataclass
 class Run:
-    """A training run: adapter, optimiser, position, teacher. Made by :func:`start`, advanced by :func:`train`."""
+    """A training run: adapter, optimiser, position, teacher. Made by :func:`start`, advanced by :func:`train`.
+
+    ``given`` holds checksums of the anchors, positives and negatives that it was trained on at first.
+    """
 
     recipe: Recipe
     embedder: Embedder
@@ -210,6 +216,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     step: int = 0
     guidance: Guidance | None = None
+    given: dict[str, str] | None = None
 
 
 def start(recipe: Recipe, dtype: str = "bfloat16", compiled: bool = False, adapter: str = "default") -> Run:
@@ -220,8 +227,9 @@ def start(recipe: Recipe, dtype: str = "bfloat16", compiled: bool = False, adapt
     spec = replace(registry.get(recipe.embedder), adapters=(), normalize=False)
     backbone = Backbone(spec.backbone, dtype=dtype, attention="eager")  # its backward pass is the faster one on a CPU
     config = LoraConfig(
-        r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, lora_dropout=0.0, target_modules=LORA_TARGETS
-    )
+        r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, lora_dropout=0.0, target_modules=LORA_TARGETS,
+        layers_to_transform=recipe.first_layer and list(range(recipe.first_layer, len(backbone.transformer.layers))),
+    )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         peft = get_peft_model(backbone.causal, config, adapter_name=adapter)
@@ -251,28 +259,34 @@ def train(
     What the teacher has to encode for these steps it encodes before the first.
     """
     recipe = run.recipe
+    run.given = run.given or {side: _checksum(getattr(e, side[:-1]) for d in datasets for e in d) for side in SIDES}
     if run.guidance:
         ahead = islice(_schedule(recipe, datasets), run.step, until)
         batches = [batch for stage, batch, _ in ahead if stage.objective != "mntp"]
         if batches:
             run.guidance.teacher.encode(text for batch in batches for side in texts_of(batch) for text in side)
-    for position, (stage, batch, learning_rate) in enumerate(_schedule(recipe, datasets)):
-        if position < run.step:
-            continue
-        if until is not None and position >= until:
-            break
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate
-        with precision(run):
-            loss = _loss(run, stage, batch, position)
-        if loss.requires_grad:  # a cached loss has been propagated already
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(run.parameters.values(), recipe.max_grad_norm)
-        run.optimizer.step()
-        run.optimizer.zero_grad()
-        run.step = position + 1
-        on_step(run, loss.item())
+    with frozen.remembered(run.embedder.backbone.transformer, recipe.first_layer):
+        for position, (stage, batch, learning_rate) in enumerate(_schedule(recipe, datasets)):
+            if position < run.step:
+                continue
+            if until is not None and position >= until:
+                break
+            for group in run.optimizer.param_groups:
+                group["lr"] = learning_rate
+            with precision(run):
+                loss = _loss(run, stage, batch, position)
+            if loss.requires_grad:  # a cached loss has been propagated already
+                loss.backward()
+            torch.nn.utils.clip_grad_norm_(run.parameters.values(), recipe.max_grad_norm)
+            run.optimizer.step()
+            run.optimizer.zero_grad()
+            run.step = position + 1
+            on_step(run, loss.item())
     return run
+
+
+def _checksum(texts: Iterator[str | None]) -> str:
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
 
 
 def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.1) -> float:

@@ -35,7 +35,7 @@ OBJECTIVES = ("contrastive", "mntp", "contrastive+lm")
 TEACHER_LOSSES = ("distribution", "margin")
 #: Keys that recipes did not have from the start. Records leave them out where they are unset, so that a run of a
 #: recipe without them writes what it always wrote, and its older checkpoints still fit.
-LATER_KEYS = ("teacher", "column")
+LATER_KEYS = ("teacher", "column", "first_layer")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,11 @@ class TeacherTerm:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the outcome of a training run."""
+    """All that decides the outcome of a training run.
+
+    Attributes:
+        first_layer: layers below it, counted from 0, stay as they are; see :mod:`course_utils.training.frozen`.
+    """
 
     embedder: str
     stage: list[Stage]
@@ -129,6 +133,7 @@ class Recipe:
     max_grad_norm: float = 1.0
     notes: list[str] = field(default_factory=list)
     teacher: TeacherTerm | None = None
+    first_layer: int | None = None
 
 
 def as_dict(recipe: Recipe) -> dict:

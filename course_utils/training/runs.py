@@ -22,7 +22,7 @@ from course_utils.measures.alignment import global_alignment, hits, special_ids,
 from course_utils.measures.evaluation import cosine, spearman
 from course_utils.measures.spectrum import components, variation
 from course_utils.models import registry
-from course_utils.texts import datasets, instruction_texts
+from course_utils.texts import datasets, instruction_texts, sealed_texts
 from course_utils.training import recipes
 from course_utils.training.loop import (
     Run,
@@ -129,7 +129,8 @@ def train_recipe(
 
 def evaluation_texts(keep_out: Sequence[Path] = ()) -> list[str]:
     """Texts that nothing is trained on: the Wikipedia sentences, those of lesson 06, all strings in ``keep_out``."""
-    found = datasets.wikipedia_sentences() + [text.text for text in instruction_texts.read()]
+    found = datasets.wikipedia_sentences()
+    found += [text.text for text in (*instruction_texts.read(), *sealed_texts.read())]
     for file in keep_out:
         found += [v for row in recipes.read_rows(file, ()) for v in row.values() if isinstance(v, str)]
     return found

@@ -72,6 +72,20 @@ def _merges_rounding_down(duplicates, others, keep):
     return (others >= np.sort(duplicates)[::-1][place]).mean()
 
 
+def _merges_rounding_half_up(duplicates, others, keep):
+    place = int(keep * len(duplicates) + 0.5) - 1
+    return (others >= np.sort(duplicates)[::-1][place]).mean()
+
+
+def _written(h, E, ids):
+    return np.linalg.lstsq(E[ids].T, h, rcond=None)[0] @ E[ids]
+
+
+def _projections_added(h, E, ids):
+    units = E[ids] / np.linalg.norm(E[ids], axis=1, keepdims=True)
+    return units.T @ (units @ h)
+
+
 CASES = {
     "05.1": Case(
         solution=lambda: _preference,
@@ -132,7 +146,21 @@ CASES = {
             lambda: lambda duplicates, others, keep: (others > 0.7).mean(),
             lambda: lambda duplicates, others, keep: (others >= np.quantile(duplicates, 1 - keep)).mean(),
             lambda: _merges_rounding_down,
+            lambda: _merges_rounding_half_up,
             lambda: lambda duplicates, others, keep: (others >= duplicates.min()).mean(),
+        ],
+    ),
+    "05.6": Case(
+        solution=lambda: _written,
+        wrong=[
+            lambda: _projections_added,
+            lambda: lambda h, E, ids: E[ids].T @ (E[ids] @ h),  # logits as weights
+            lambda: lambda h, E, ids: np.linalg.lstsq(E[ids].T, h, rcond=None)[0],  # the weights only
+            lambda: lambda h, E, ids: h - _written(h, E, ids),
+            lambda: lambda h, E, ids: E[ids].mean(axis=0),
+            lambda: lambda h, E, ids: _written(h, E, ids) / np.linalg.norm(_written(h, E, ids)),
+            lambda: lambda h, E, ids: h,
+            lambda: lambda h, E, ids: np.linalg.pinv(E)[:, ids] @ (E[ids] @ h),  # the inverse of all rows, cut
         ],
     ),
 }

@@ -40,26 +40,12 @@ CASES = {
             lambda: lambda ranked, lexicon: [len(lexicon & set(row.tolist())) / len(lexicon) for row in ranked],
             lambda: lambda ranked, lexicon: [len(lexicon & set(row.tolist())) / len(row) for row in ranked],
             lambda: lambda ranked, lexicon: 1 - _share(ranked, lexicon),
+            lambda: lambda ranked, lexicon: np.isin(ranked, lexicon).mean(axis=1),  # a set: nothing is found
             lambda: 0.5,
             lambda: lambda ranked, lexicon: [0.75, 0.25, 0.5],  # the numbers that the verdict names
         ],
     ),
     "06.2": Case(
-        solution=lambda: _gain,
-        wrong=[
-            lambda: lambda table, aspect: table[aspect] - table["none"],
-            lambda: lambda table, aspect: table[aspect] - table["purple"],
-            lambda: lambda table, aspect: table[aspect] - max(table.values()),
-            lambda: lambda table, aspect: table[aspect] - np.mean([v for n, v in table.items() if n != aspect]),
-            lambda: lambda table, aspect: _gain(table, "topic"),
-            lambda: lambda table, aspect: max(0, _gain(table, aspect)),
-            lambda: lambda table, aspect: 0.07,
-            lambda: _one_after_the_other(0.07, -0.03, -0.02, 0.01),  # the numbers that the verdict names
-            lambda: lambda table, aspect: round(_gain(table, aspect), 1),
-            lambda: lambda table, aspect: table[aspect] - sorted(table.values())[-2],
-        ],
-    ),
-    "06.3": Case(
         solution=lambda: _common,
         wrong=[
             lambda: lambda before, after: np.sqrt(_common(before, after)),
@@ -76,6 +62,21 @@ CASES = {
             ),
         ],
     ),
+    "06.3": Case(
+        solution=lambda: _gain,
+        wrong=[
+            lambda: lambda table, aspect: table[aspect] - table["none"],
+            lambda: lambda table, aspect: table[aspect] - table["purple"],
+            lambda: lambda table, aspect: table[aspect] - max(table.values()),
+            lambda: lambda table, aspect: table[aspect] - np.mean([v for n, v in table.items() if n != aspect]),
+            lambda: lambda table, aspect: _gain(table, "topic"),
+            lambda: lambda table, aspect: max(0, _gain(table, aspect)),
+            lambda: lambda table, aspect: 0.07,
+            lambda: _one_after_the_other(0.07, -0.03, -0.02, 0.01),  # the numbers that the verdict names
+            lambda: lambda table, aspect: round(_gain(table, aspect), 1),
+            lambda: lambda table, aspect: table[aspect] - sorted(table.values())[-2],
+        ],
+    ),
     "06.4": Case(
         solution=_hidden,
         wrong=[
@@ -84,6 +85,8 @@ CASES = {
             lambda: _hidden()[:20],
             lambda: np.random.default_rng(1).normal(size=(40, 3)),
             lambda: np.zeros((40, 3)),
+            # wide apart in length only, which k-means on rows of length 1 does not see
+            lambda: np.column_stack([np.tile([10.0, 20.0], 20), np.repeat([-1.0, 1.0], 20)]),
         ],
     ),
 }

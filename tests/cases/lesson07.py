@@ -1,9 +1,17 @@
-"""Answers to the exercises of lesson 07."""
+"""Answers to the exercises of lesson 07 and its appendix."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import tiny
 import torch
 from exercise_cases import Case
 from torch.nn.functional import cross_entropy, normalize
+
+from course_utils.training import loop
+from course_utils.training.recipes import Data, Example, Recipe, Stage
 
 
 def info_nce(anchors, positives, negatives, temperature):
@@ -61,46 +69,115 @@ def mask_by_first_word(anchors, positives):
     return mask(firsts, positives)
 
 
-def push(cosines, temperature):
-    odds = np.exp((cosines - cosines.max()) / temperature)
-    return odds / odds.sum()
+def gradient(scores):
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return (odds / odds.sum(axis=1, keepdims=True) - np.eye(*scores.shape)) / len(scores)
 
 
-def push_without_care(cosines, temperature):
+def gradient_without_care(scores):
     with np.errstate(over="ignore", invalid="ignore"):
-        odds = np.exp(cosines / temperature)
-        return odds / odds.sum()
+        odds = np.exp(scores)
+        return (odds / odds.sum(axis=1, keepdims=True) - np.eye(*scores.shape)) / len(scores)
 
 
-def log(*v, last_step=20):
-    """The rows of a probe for a run whose v_1 goes through these values."""
-    rows = []
-    for step, x in zip(np.linspace(0, last_step, len(v)).astype(int), v, strict=True):
-        other, rest = abs(x) / 4, abs(x) / 2  # the largest other |v_j|, and the length of all others
-        rows.append({
-            "step": int(step), "loss": 2.5 if step else None, "v_1": x, "max_other_v": round(other, 3),
-            "share_v1": round(x**2 / max(1e-12, x**2 + rest**2), 4), "hit@10": 0.5, "gar": 0.1, "distinct_top10": 90,
-        })  # fmt: skip
-    return rows
+def gradient_of_the_wrong_answers(scores):
+    return gradient(scores) + np.eye(*scores.shape) / len(scores)
 
 
-def typed(*v, last_step=20):
+def gradient_by_columns(scores):
+    odds = np.exp(scores - scores.max(axis=0))
+    return (odds / odds.sum(axis=0) - np.eye(*scores.shape)) / len(scores)
+
+
+def gradient_of_one_softmax(scores):
+    odds = np.exp(scores - scores.max())
+    return (odds / odds.sum() - np.eye(*scores.shape)) / len(scores)
+
+
+def wrong_loss(row, losses):
+    return row["step"] > 0 and row["loss"] != losses[row["step"] - 1]
+
+
+def wrong_share(row, slack=1e-3):
+    v, other = row["v_1"] ** 2, row["max_other_v"] ** 2
+    return row["step"] > 0 and row["share_v1"] > v / (v + other) + slack
+
+
+def tampered(record):
+    return [r["step"] for r in record["probe"] if wrong_loss(r, record["losses"]) or wrong_share(r)]
+
+
+def tampered_by_losses(record):
+    return [r["step"] for r in record["probe"] if wrong_loss(r, record["losses"])]
+
+
+def tampered_by_shares(record):
+    return [r["step"] for r in record["probe"] if wrong_share(r)]
+
+
+def tampered_a_step_late(record):
+    losses = [*record["losses"], None]
+    return [r["step"] for r in record["probe"] if r["step"] and r["loss"] != losses[r["step"]]]
+
+
+def tampered_as_rows(record):
+    steps = [row["step"] for row in record["probe"]]
+    return [steps.index(step) for step in tampered(record)]
+
+
+def tampered_if_share_is_not_exact(record):
+    # As if v_1 and the largest other were the only two components.
+    rows = [r for r in record["probe"] if r["step"]]
+    exact = {r["step"]: r["v_1"] ** 2 / (r["v_1"] ** 2 + r["max_other_v"] ** 2) for r in rows}
+    return [r["step"] for r in rows if abs(r["share_v1"] - exact[r["step"]]) > 1e-3]
+
+
+def tampered_if_the_loss_rises(record):
+    rows = record["probe"][1:]
+    return [b["step"] for a, b in zip(rows, rows[1:], strict=False) if b["loss"] > a["loss"]]
+
+
+@cache
+def folder():
+    return tiny.save(Path(tempfile.mkdtemp()) / "llama", "llama", bos=True, seed=1)
+
+
+@cache
+def trained(steps=10, temperature=0.05, seed=0, shuffled=False, rank=4, copy=0, hard=False):
+    """A tiny run; ``copy`` makes the same one again."""
+    examples = [Example(**row) for row in tiny.TRIPLETS]
+    examples = examples if hard else [e._replace(negative=None) for e in examples]
+    if shuffled:
+        others = examples[9:] + examples[:9]
+        examples = [e._replace(positive=f.positive) for e, f in zip(examples, others, strict=True)]
+    recipe = Recipe(
+        folder(), [Stage("contrastive", steps, 2e-2, 16)], [Data("mini.jsonl", "triplets")],
+        seed=seed, temperature=temperature, lora_rank=rank,
+    )  # fmt: skip
+    return loop.train(loop.start(recipe, dtype="float32"), [examples])
+
+
+def movement(run):
+    from course_utils.teaching.exercises import lesson07
+
+    return abs(lesson07._movement(run))
+
+
+def claim(base, changed, wrong=False):
+    """What the two runs show, or something else."""
+    ratio = movement(changed) / movement(base)
+    said = "nearer to zero" if ratio < 0.8 else "about the same" if ratio < 1.25 else "further from zero"
+    return said if not wrong else "about the same" if said != "about the same" else "nearer to zero"
+
+
+def runs(wrong=False, **changes):
+    answer = {"ingredient": "temperature", "base": trained(), "changed": trained(temperature=1.0)}
+    return {**answer, "claim": claim(answer["base"], answer["changed"], wrong), **changes}
+
+
+def typed(*v):
     """A log as somebody types it who has trained nothing."""
-    return [{"step": row["step"], "v_1": row["v_1"]} for row in log(*v, last_step=last_step)]
-
-
-def changed_rows(rows, **values):
-    return [rows[0], *(row | values for row in rows[1:])]
-
-
-def runs(claim="nearer to zero", **changes):
-    answer = {
-        "ingredient": "temperature",
-        "base": log(0.0, -3.0, -8.0),
-        "changed": log(0.0, -1.0, -2.0),
-        "claim": claim,
-    }
-    return {**answer, **changes}
+    return [{"step": 5 * n, "v_1": x, "max_other_v": abs(x) / 4, "loss": 2.5} for n, x in enumerate(v)]
 
 
 CASES = {
@@ -117,6 +194,29 @@ CASES = {
         ],
     ),
     "07.2": Case(
+        solution=lambda: gradient,
+        wrong=[
+            lambda: gradient_without_care,
+            lambda: gradient_of_the_wrong_answers,
+            lambda: gradient_by_columns,
+            lambda: gradient_of_one_softmax,
+            lambda: lambda scores: -gradient(scores),
+            lambda: lambda scores: len(scores) * gradient(scores),
+        ],
+    ),
+    "07.3": Case(
+        solution=lambda: tampered,
+        wrong=[
+            lambda: tampered_by_losses,
+            lambda: tampered_by_shares,
+            lambda: tampered_a_step_late,
+            lambda: tampered_as_rows,
+            lambda: tampered_if_share_is_not_exact,
+            lambda: tampered_if_the_loss_rises,
+            lambda: lambda record: [],
+        ],
+    ),
+    "07.4": Case(
         solution=lambda: mask,
         wrong=[
             lambda: mask_with_diagonal,
@@ -126,38 +226,25 @@ CASES = {
             lambda: lambda anchors, positives: ~mask_with_diagonal(anchors, positives),
             lambda: lambda anchors, positives: np.triu(mask(anchors, positives)),
             lambda: lambda anchors, positives: np.array(anchors)[:, None] == np.array(positives),
+            lambda: lambda a, p: mask(a, p) | ((np.array(a)[:, None] == np.array(p)) & ~np.eye(len(a), dtype=bool)),
         ],
     ),
-    "07.3": Case(
-        solution=lambda: push,
-        wrong=[
-            lambda: push_without_care,
-            lambda: lambda cosines, temperature: push(cosines * temperature, 1.0),
-            lambda: lambda cosines, temperature: cosines / temperature,
-            lambda: lambda cosines, temperature: push(cosines, 1.0),
-            lambda: lambda cosines, temperature: push(cosines, temperature) / temperature,
-            lambda: lambda cosines, temperature: (cosines == cosines.max()).astype(float),
-            lambda: lambda cosines, temperature: np.abs(cosines) / np.abs(cosines).sum(),
-        ],
-    ),
-    "07.4": Case(
+    "07.5": Case(
         solution=lambda: runs(),
         wrong=[
-            lambda: runs("further from zero"),
-            lambda: runs("about the same"),
-            lambda: runs(changed=log(0.0, -3.0, -8.0)),
-            lambda: runs(changed=log(0.0, -1.0, -2.0, last_step=40)),
-            lambda: runs(base=log(0.0, -3.0, last_step=5), changed=log(0.0, -1.0, last_step=5)),
-            lambda: runs(changed=log(-1.0, -2.0)),
-            lambda: runs(ingredient="luck"),
-            lambda: runs(changed=-2.0),
+            lambda: runs(wrong=True),
             lambda: runs(base=typed(0.0, -3.0, -8.0), changed=typed(0.0, -1.0, -2.0)),
-            lambda: runs(base=[{"step": 0, "v_1": 0}, {"step": 20, "v_1": -8}]),
-            lambda: runs(changed=changed_rows(log(0.0, -1.0, -2.0), share_v1=0.99)),
-            lambda: runs(changed=changed_rows(log(0.0, -1.0, -2.0), loss=None)),
-            lambda: runs(
-                changed=[{**row, "hit@10": 0.9} for row in log(0.0, -1.0, -2.0)]
-            ),  # another model at the start
+            lambda: runs(changed=trained()),
+            lambda: runs(changed=trained(copy=1)),  # nothing was changed
+            lambda: runs(changed=trained(temperature=1.0, steps=12)),
+            lambda: runs(base=trained(steps=4), changed=trained(steps=4, temperature=1.0)),
+            lambda: runs(changed=trained(temperature=1.0, seed=1)),  # two things were changed
+            lambda: runs(ingredient="data"),  # the recipe says that it was the temperature
+            lambda: runs(ingredient="luck"),
+            lambda: runs(changed=trained(shuffled=True)),  # the data were changed, not the temperature
+            lambda: runs(changed=trained(temperature=1.0, shuffled=True)),  # the data as well
+            lambda: runs(ingredient="data", changed=trained(hard=True)),  # it was the negatives
+            lambda: runs(ingredient="data", changed=trained(hard=True, shuffled=True)),  # both
         ],
     ),
 }

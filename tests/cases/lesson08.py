@@ -3,6 +3,8 @@
 import numpy as np
 from exercise_cases import Case
 
+from course_utils.texts import scripts
+
 
 def _unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -19,8 +21,19 @@ def _crossed(h, first_half):
     return np.where(first_half[:, None], b, a)
 
 
+def _named_in(order=("own", "English", "third"), same=scripts.matches):
+    def answer(tokens, keys, own):
+        def group(language):
+            return "own" if language == own else "English" if language == "en" else "third"
+
+        found = [{group(a) for a in keys if any(same(t, word) for word in keys[a])} for t in tokens]
+        return [next((name for name in order if name in groups), "none") for groups in found]
+
+    return answer
+
+
 CASES = {
-    "08.1": Case(
+    "08.4": Case(
         solution=lambda: lambda raw: sum(byte & 0b1100_0000 != 0b1000_0000 for byte in raw),
         wrong=[
             lambda: lambda raw: len(raw),
@@ -32,7 +45,7 @@ CASES = {
             lambda: lambda raw: sum(byte & 0b1000_0000 == 0 or byte & 0b1110_0000 == 0b1100_0000 for byte in raw),
         ],
     ),
-    "08.2": Case(
+    "08.1": Case(
         solution=lambda: (
             lambda found: (
                 np.diag(found).mean(),
@@ -61,7 +74,7 @@ CASES = {
             lambda: lambda q, c: np.ones(len(q), dtype=bool),
         ],
     ),
-    "08.4": Case(
+    "08.2": Case(
         solution=lambda: _crossed,
         wrong=[
             lambda: lambda h, half: np.where(half[:, None], _first(h[half]), _first(h[~half])),
@@ -69,6 +82,22 @@ CASES = {
             lambda: lambda h, half: -_crossed(h, half),
             lambda: lambda h, half: np.where(half[:, None], _first(h[~half], True), _first(h[half], True)),
             lambda: lambda h, half: h - h @ np.outer(_first(h), _first(h)),
+        ],
+    ),
+    "08.5": Case(
+        solution=lambda: _named_in(),
+        wrong=[
+            lambda: _named_in(order=("English", "own", "third")),
+            lambda: _named_in(order=("third", "own", "English")),
+            lambda: _named_in(same=lambda token, word: token.strip() == word),
+            lambda: _named_in(same=lambda token, word: scripts.fold(token) == scripts.fold(word)),
+            lambda: _named_in(same=lambda token, word: scripts.fold(word) in scripts.fold(token)),
+            lambda: (
+                lambda tokens, keys, own: [
+                    a for a in keys for t in tokens if any(scripts.matches(t, w) for w in keys[a])
+                ]
+            ),
+            lambda: lambda tokens, keys, own: ["none"] * len(tokens),
         ],
     ),
 }

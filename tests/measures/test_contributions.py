@@ -217,3 +217,25 @@ def test_measures_refuse_nothing_and_nan(measure):
         measure([], [1.0])
     with pytest.raises(ValueError, match=r"\[0\] is nan; remove it"):
         measure([1.0], [float("nan")])
+
+
+# Held constant ------------------------------------------------------------------------------------------------------
+
+
+def test_a_partial_correlation_is_that_of_the_textbook_formula_for_one_variable():
+    from course_utils.measures.evaluation import spearman
+
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=80)
+    a, b = z + rng.normal(size=80), z + rng.normal(size=80)
+    ab, az, bz = spearman(a, b), spearman(a, z), spearman(b, z)
+    assert np.isclose(co.partial_spearman(a, b, [z]), (ab - az * bz) / np.sqrt((1 - az**2) * (1 - bz**2)))
+    assert np.isclose(co.partial_spearman(a, b, []), ab) and abs(co.partial_spearman(a, b, [z])) < ab / 2
+
+
+def test_a_partial_correlation_refuses_what_leaves_nothing():
+    x = np.arange(5.0)
+    with pytest.raises(ValueError, match="nothing is left"):
+        co.partial_spearman(x, x**2, [x])
+    with pytest.raises(ValueError, match="differ in length"):
+        co.partial_spearman(x, x, [x[:3]])

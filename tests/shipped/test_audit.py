@@ -179,6 +179,7 @@ def test_the_command_reads_a_file_and_writes_a_card(embedder, meaning, tmp_path,
     said = []
     made = audit.run(embedder.spec.name, texts=tmp_path / "texts.txt", out=tmp_path / "card.json", report=said.append)
     assert made["texts"] == len(TEXTS) and json.loads((tmp_path / "card.json").read_text("utf-8")) == made
+    assert [example["text"] for example in made["examples"]] == TEXTS[:10]  # the lines themselves, not their places
     assert "written to" in said[-1]
 
 

@@ -87,6 +87,29 @@ def test_intervals_stand_where_the_numbers_say():
         fm.intervals_by_language(table.drop(columns="low"), "title", "share")
 
 
+def test_values_become_rows_with_intervals_and_controls_a_range():
+    values = {("hi", "before"): [0.0, 1, 1, 0], ("hi", ("own", 0)): [0, 0, 0, 1], ("hi", ("own", 1)): [1, 1, 1, 0]}
+    values |= {(a.replace("hi", "sw"), way): [1.0] * 4 for a, way in list(values)}
+    names = {"hi": "Hindi", "sw": "Swahili"}
+    rows = fm.interval_rows(values, names, ["before"])
+    assert rows.language.tolist() == ["Hindi", "Swahili"] and rows.value.tolist() == [0.5, 1.0]
+    assert rows.low[0] < 0.5 < rows.high[0] and rows.low[1] == rows.high[1] == 1
+    assert fm.control_range(values, names).to_numpy().tolist() == [["Hindi", 0.25, 0.75], ["Swahili", 1.0, 1.0]]
+
+
+def test_panels_stand_side_by_side_with_the_range_of_random_controls_behind():
+    table = pd.DataFrame([("Hindi", "before", 0.5, 0.4, 0.6)], columns=["language", "way", "value", "low", "high"])
+    band = pd.DataFrame([("Hindi", 0.3, 0.3)], columns=["language", "low", "high"])
+    figure = fm.intervals_by_language({"a": table, "b": table}, "T", "share", bands={"a": band, "b": band})
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b"]
+    [bar] = figure.axes[1].patches
+    assert bar.get_x() == pytest.approx(0.3) and 0 < bar.get_width() < 0.01  # seen even where all controls agree
+    assert [t.get_text() for t in figure.axes[1].get_legend().get_texts()] == ["before", "random directions"]
+    other = table.assign(way="after")
+    with pytest.raises(ValueError, match="the same languages and ways"):
+        fm.intervals_by_language({"a": table, "b": other}, "T", "share")
+
+
 def test_stacked_shares_fill_every_bar():
     index = pd.MultiIndex.from_tuples([("Hindi", "before"), ("Hindi", "after"), ("Arabic", "before")])
     table = pd.DataFrame({"own": [0.2, 0.5, 1.0], "Latin": [0.8, 0.5, 0.0]}, index=index)
@@ -116,6 +139,15 @@ def test_the_view_shows_the_top_tokens_before_and_after(embedder):
     assert "before" in page and "after the shift, λ = 10000.0" in page
     assert {token.removeprefix("_") for token in [*before[0], *after[0]]} - {""} <= set(page)
     assert "Type a text" in view.html("  ")
+
+
+def test_chips_of_several_embeddings_are_their_top_tokens(embedder):
+    text = tiny.SENTENCES[0]
+    rows = np.concatenate([embedder.encode([text]), -embedder.encode([text])])
+    weight = embedder.unembedding.detach().numpy()
+    shown = fm.decoded(embedder.tokenizer, weight, text, rows, k=5)
+    assert [len(part) for tokens_and_kinds in shown for part in tokens_and_kinds] == [5] * 4
+    assert shown[0][0] == ScriptView(embedder).tokens(text, k=5)[0] != shown[1][0]
 
 
 def test_the_explorer_follows_text_and_choice(embedder):

@@ -112,3 +112,18 @@ def test_token_parts_draw_both_sides_of_every_embedder():
     near, far = figure.axes
     assert [bar.get_width() for bar in near.patches] == [2.0, 1.0] and [bar.get_width() for bar in far.patches] == [0.5]
     assert [t.get_text() for t in near.get_yticklabels()] == ["_a", "$b$"]
+
+
+def test_a_dot_stands_at_its_overlap_and_cosine_and_a_curve_has_every_number():
+    overlap, groups = (
+        np.array([0.1, 0.8, 0.2]),
+        {"near": np.array([True, False, False]), "far": np.array([False, True, True])},
+    )
+    figure = figures.against_overlap(overlap, {"one": np.array([0.5, 0.9, 0.1])}, groups, "T")
+    near, far = figure.axes[0].get_lines()
+    assert near.get_xydata().tolist() == [[0.1, 0.5]] and far.get_xydata().tolist() == [[0.8, 0.9], [0.2, 0.1]]
+    curves = {"a": [Interval(0.1, 0, 0.2), Interval(0.5, 0.4, 0.6)]}
+    figure = figures.by_number([1, 2], curves, Interval(1, 0.9, 1.1), "T", "nDCG@10")
+    whole, line = figure.axes[0].get_lines()
+    assert line.get_xydata().tolist() == [[1, 0.1], [2, 0.5]] and set(whole.get_ydata()) == {1}
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1", "2"]

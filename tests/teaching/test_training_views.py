@@ -5,8 +5,16 @@ import re
 import numpy as np
 import pytest
 
+from course_utils.measures.evaluation import Interval
+from course_utils.measures.nulls import Beside
 from course_utils.teaching.explorers.training import LiveTraining, replay, training_page
-from course_utils.teaching.figures.training import along_strength, compare_logs, loss_along_shift, training_curves
+from course_utils.teaching.figures.training import (
+    along_strength,
+    compare_logs,
+    loss_along_shift,
+    run_curves,
+    training_curves,
+)
 
 LOSSES = [4.0, 3.5, 3.0, 2.0, 1.5]
 ROWS = [
@@ -59,6 +67,20 @@ def test_the_curves_show_the_numbers_they_are_given():
     assert list(v_1.get_ydata()) == [0.0, -1.0, -7.25] and left.get_xlim() == right.get_xlim() == (0, 9)
     with pytest.raises(ValueError, match="call the probe once"):
         training_curves(LOSSES, [], "a title")
+
+
+def test_one_run_is_drawn_with_its_chance_and_its_intervals():
+    beside = [Beside(Interval(x, x - 0.1, x + 0.2), 0.05, Interval(x - 0.05, x - 0.1, x)) for x in (0.1, 0.2, 0.6)]
+    rows = [row | {"beside": b} for row, b in zip(ROWS, beside, strict=True)]
+    loss, moved, found = run_curves(LOSSES, rows, "a title").axes
+    assert loss.lines[0].get_ydata().tolist() == LOSSES
+    assert [list(line.get_ydata()) for line in moved.lines if line.get_label() == "$v_1$"] == [[0.0, -1.0, -7.25]]
+    lines = {line.get_label(): list(line.get_ydata()) for line in found.lines}
+    assert lines["another text's words"] == [0.05] * 3
+    (bars,) = (segments for _, _, (segments,) in (c.lines for c in found.containers))
+    assert np.allclose([s[:, 1] for s in bars.get_segments()], [[0.0, 0.3], [0.1, 0.4], [0.5, 0.8]])
+    with pytest.raises(ValueError, match="look once"):
+        run_curves(LOSSES, [], "a title")
 
 
 def test_logs_are_compared_with_and_without_judged_pairs():

@@ -355,3 +355,9 @@ def test_the_data_cards_tell_origin_licence_and_limits(file):
     card = file.with_suffix(".md").read_text(encoding="utf-8")
     for promised in ("CC BY 4.0", "written for this course", "must not be used for", "language model"):
         assert promised in card
+
+
+def test_overlap_is_shared_words_by_all_words_whatever_case_and_marks():
+    pair = minimal_pairs.read()[0]._replace(sentence1="Tea, please!", sentence2="More tea please.")
+    assert minimal_pairs.words_of("Tea, please!") == {"tea", "please"}
+    assert minimal_pairs.word_overlap([pair, pair._replace(sentence2="No.")]).tolist() == [2 / 3, 0]

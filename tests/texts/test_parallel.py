@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from repo import ROOT
 
 from course_utils.__main__ import main
+from course_utils.models import prompts
 from course_utils.texts import datasets, parallel
 from course_utils.training import recipes
 
@@ -233,6 +234,16 @@ def test_what_a_lesson_does_to_the_keys_does_not_change_them():
 def test_an_unknown_language_is_named_with_the_choice(read):
     with pytest.raises(ValueError, match="no language 'it'; choose one of: en, zh, es"):
         read("it")
+
+
+def test_every_language_has_a_prompt_in_its_own_script_read_at_the_same_token():
+    assert list(parallel.ONE_WORD) == list(parallel.LANGUAGES)
+    assert parallel.ONE_WORD["en"] == (prompts.ONE_WORD.prefix, prompts.ONE_WORD.suffix)
+    assert len({"".join(prompt) for prompt in parallel.ONE_WORD.values()}) == len(parallel.LANGUAGES)
+    for language, (before, after) in parallel.ONE_WORD.items():
+        assert before.endswith(' : "') and after.startswith('" ') and after.endswith(':"')
+        letters = [sign for sign in before + after if unicodedata.category(sign)[0] in "LM"]
+        assert {parallel.script(sign) for sign in letters} == {parallel.SCRIPTS[language]}
 
 
 def test_kinds_and_subjects_are_balanced():

@@ -163,6 +163,14 @@ def test_token_scripts_keep_the_shape(fallback):
     assert found.tolist() == [["Han", "Latin", "bytes"], ["Arabic", "Devanagari", "no letters"]]
 
 
+def test_tokens_become_plain_text_row_by_row(fallback):
+    ids = np.array(fallback("a 我", add_special_tokens=False)["input_ids"])
+    rows = scripts.plain(fallback, np.stack([ids, ids[::-1]]))
+    assert rows[0] == rows[1][::-1] and "".join(rows[0]).split() == ["a", "我"]
+    with pytest.raises(ValueError, match=r"ids must be \[n, k\]"):
+        scripts.plain(fallback, ids)
+
+
 def test_shares_sum_to_one_and_the_rest_is_called_other():
     found = scripts.shares(np.array([["Han", "Latin"], ["Latin", "Thai"]], dtype=object), ["Han", "Latin"])
     assert found == {"Han": 0.25, "Latin": 0.5, "other": 0.25}
@@ -212,6 +220,17 @@ def test_key_hits_agree_with_pairwise_matches():
     slow = [[any(scripts.matches(t, w) for t in row for w in words) for words in keys] for row in tokens]
     assert found.tolist() == slow
     assert found.tolist() == [[True, True, False], [False, False, False], [False, False, True]]
+
+
+def test_key_counts_count_places_and_a_token_once_for_all_languages():
+    tokens = [["_apple", "Apple", "manzana", "the"], ["苹果", "", "果", "x"]]
+    keys = [["apple", "manzana", "苹果"], ["x", "xx"]]
+    assert scripts.key_counts(tokens, keys).tolist() == [[3, 0], [2, 1]]
+    rng = np.random.default_rng(0)
+    lists = [["".join(rng.choice(list("abA 病"), rng.integers(0, 7))) for _ in range(9)] for _ in range(12)]
+    words = [["".join(rng.choice(list("abB病"), rng.integers(1, 6))) for _ in range(3)] for _ in range(12)]
+    slow = [[sum(any(scripts.matches(t, w) for w in own) for t in row) for own in words] for row in lists]
+    assert scripts.key_counts(lists, words).tolist() == slow and np.max(slow) > 3
 
 
 def test_key_hits_refuse_texts_without_keys_and_lists_of_other_length():

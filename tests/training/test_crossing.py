@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 import tomllib
 
 import pytest
@@ -149,3 +150,35 @@ def test_a_malformed_row_is_named(tmp_path):
     with pytest.raises(ValueError, match="clinc_aspects.jsonl, line 1: .*'intent'"):
         crossing.write(tmp_path)
     assert not (tmp_path / "crossed.jsonl").exists()
+
+
+PHRASES = tomllib.loads(crossing.PHRASES.read_text(encoding="utf-8"))
+
+
+def test_held_out_sentiment_is_in_no_row_of_the_run_without_it():
+    made = crossing.held_out(PHRASES, limit=300)
+    feeling = {w for s in ("positive", "negative") for w in PHRASES["words"][s]}
+    frames = [f for s in ("positive", "negative") for by_kind in PHRASES["frames"][s].values() for f in by_kind]
+    openings = {f.split("{")[0] for f in frames if len(f.split("{")[0]) > 12}
+    for name in ("without", "shuffled"):
+        texts = [row[side] for row in made[name] for side in ("anchor", "positive", "negative")]
+        assert not [t for t in texts if feeling & set(re.findall(r"\w+", t.lower()))]
+        assert not [t for t in texts for opening in openings if t.startswith(opening)]
+        assert {row["instruction"] for row in made[name]} == {"topic", "intent"}
+    assert {row["instruction"] for row in made["practised"]} == {"topic", "sentiment", "intent"}
+    assert len({len(rows) for rows in made.values()}) == 1
+
+
+def test_shuffled_instructions_say_nothing_and_change_nothing_else():
+    made = crossing.held_out(PHRASES, limit=600)
+    without, shuffled = made["without"], made["shuffled"]
+    bare = [[{k: v for k, v in row.items() if k != "instruction"} for row in rows] for rows in (without, shuffled)]
+    assert bare[0] == bare[1]
+    assert sorted(r["instruction"] for r in without) == sorted(r["instruction"] for r in shuffled)
+    asked = [(row["group"].split(":")[0], row["instruction"]) for row in shuffled]
+    assert 0.4 < sum(a == b for a, b in asked) / len(asked) < 0.6  # the label that is near, and the one that is named
+
+
+def test_a_stock_is_drawn_from_again_and_again():
+    rows = crossing.held_out(PHRASES, limit=900, each=2)["without"]
+    assert len({row[side] for row in rows for side in ("anchor", "positive", "negative")}) <= 2 * 16 * 3

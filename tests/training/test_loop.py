@@ -237,6 +237,16 @@ def test_the_seed_decides(llama):
     assert losses != different and not same_weights(one, other)
 
 
+def test_a_run_knows_which_side_of_its_examples_differs_from_that_of_another_run(llama):
+    plan = recipe(llama, Stage("contrastive", 1, 1e-2, batch_size=16))
+    shuffled = [e._replace(positive=f.positive) for e, f in zip(TRIPLETS, TRIPLETS[::-1], strict=True)]
+    given = [run_for(plan, x)[0].given for x in (TRIPLETS, shuffled, [e._replace(negative=None) for e in TRIPLETS])]
+    differ = [[side for side in loop.SIDES if given[0][side] != other[side]] for other in given]
+    assert differ == [[], ["positives"], ["negatives"]]
+    run, _ = run_for(plan)
+    assert loop.train(run, [shuffled]).given == given[0]  # nothing is left to train on
+
+
 def test_encoding_during_training_disturbs_nothing(llama):
     """A lesson looks at the embeddings while they are trained: with ``encode``, or beside the untrained model."""
     plain, losses = run_for(recipe(llama), until=4)

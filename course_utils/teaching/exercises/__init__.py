@@ -152,11 +152,13 @@ def exercises(lesson: int | str) -> dict[str, Exercise]:
 
 
 def find(exercise_id: str) -> Exercise:
-    """The exercise with this id.
+    """The exercise with this id; "02.1/17" is exercise 02.1 as the reader with seed 17 has it.
 
     Raises:
         ValueError: no exercise has it; the message lists those that exist.
     """
+    if isinstance(exercise_id, str) and "/" in exercise_id:
+        return importlib.import_module(f"{__name__}.variants").find(*exercise_id.split("/", 1))
     known = exercises(_lesson_of(exercise_id))
     if exercise_id not in known:
         raise ValueError(f"there is no exercise {exercise_id!r}; this lesson has {', '.join(sorted(known))}")
@@ -166,9 +168,8 @@ def find(exercise_id: str) -> Exercise:
 def check(exercise_id: str, answer) -> Verdict:
     """Judge an answer: missing, wrong or right, and why.
 
-    Whatever the answer is, a verdict comes back. A function is called through a guard: what it raises is
-    part of the verdict, and while it returns None it is not answered yet. An answer that the check stumbles
-    over is wrong, and the verdict names what the check stumbled over.
+    Whatever the answer is, a verdict comes back. A function is called through a guard: what it raises is part of the
+    verdict, and while it returns None it is not answered yet. What the check stumbles over is wrong, and is named.
 
     Args:
         exercise_id: for instance "02.1".
@@ -183,29 +184,28 @@ def check(exercise_id: str, answer) -> Verdict:
 
 def judge(asked: Exercise, answer) -> Verdict:
     """Judge an answer to an exercise that was found already; see :func:`check`."""
-    exercise_id = asked.id
     if answer is None:
-        return Verdict(exercise_id, "missing", f"the answer is {asked.expects}")
+        return Verdict(asked.id, "missing", f"the answer is {asked.expects}")
     if asked.accepts and not isinstance(answer, asked.accepts):
-        return Verdict(exercise_id, "wrong", f"the answer is {asked.expects}, yours is a {type(answer).__name__}")
+        return Verdict(asked.id, "wrong", f"the answer is {asked.expects}, yours is a {type(answer).__name__}")
     try:
         said = asked.judge(_guard(answer) if callable(answer) else answer)
     except _Unfinished:
-        return Verdict(exercise_id, "missing", "your function returns nothing yet")
+        return Verdict(asked.id, "missing", "your function returns nothing yet")
     except AnswerError as error:
-        return Verdict(exercise_id, "wrong", _short(str(error)))
+        return Verdict(asked.id, "wrong", _short(str(error)))
     except Exception as error:  # an answer may be anything, and no check can foresee all of it
         whose = "what your function returned" if callable(answer) else "your answer"
         said = f"{whose} could not be judged ({_named(error)}); the answer is {asked.expects}"
     if said is None:
-        return Verdict(exercise_id, "right")
+        return Verdict(asked.id, "right")
     if isinstance(said, _Missing):
-        return Verdict(exercise_id, "missing", said.message)
+        return Verdict(asked.id, "missing", said.message)
     if isinstance(said, _Right):
-        return Verdict(exercise_id, "right", said.message)
+        return Verdict(asked.id, "right", said.message)
     if isinstance(said, str):
-        return Verdict(exercise_id, "wrong", _short(said))
-    raise TypeError(f"the check of {exercise_id} returned a {type(said).__name__}, not a string, right(...) or None")
+        return Verdict(asked.id, "wrong", _short(said))
+    raise TypeError(f"the check of {asked.id} returned a {type(said).__name__}, not a string, right(...) or None")
 
 
 def as_array(answer, shape: tuple[int | None, ...] | None = None) -> np.ndarray:

@@ -12,7 +12,7 @@ from course_utils.texts import aspects
     "06.1",
     title="How much of the list is about it?",
     difficulty=1,
-    minutes=5,
+    minutes=4,
     expects="a function of ranked [n, k] and a set of token ids that returns a share for each of the n texts",
     accepts=Callable,
 )
@@ -23,6 +23,8 @@ def lexicon_share(answer):
     if result.shape == ():
         return "one share per text, please: the mean over the texts comes later, with its interval"
     result = as_array(result, shape=(3,))
+    if not result.any():
+        return "no place of any list counts as a hit: np.isin does not look into a set, so hand it list(lexicon)"
     if np.allclose(result, [3, 1, 2]):
         return "these are numbers of tokens; divide by the length of the list"
     if np.allclose(result, [3 / 6, 1 / 6, 1 / 6]) or np.allclose(result, [3 / 6, 1 / 6, 2 / 6]):
@@ -40,9 +42,42 @@ def lexicon_share(answer):
 
 @exercise(
     "06.2",
+    title="The same step for every text",
+    difficulty=2,
+    minutes=4,
+    expects="a function of before [n, d] and after [n, d] that returns |mean movement|² / mean |movement|²",
+    accepts=Callable,
+)
+def common_share(answer):
+    rng = np.random.default_rng(6)
+    before = rng.normal(size=(40, 5))
+    own = rng.normal(size=(40, 5))
+    own -= own.mean(axis=0)
+    step = np.array([3.0, 0, -1, 0, 2])
+    own *= np.sqrt(6 / (own**2).sum(axis=1).mean())  # 14 is the squared length of the common step: 14 / (14 + 6)
+    results = []
+    for after in (before + step, before + own, before + step + own):
+        results.append(as_number(answer(before.copy(), after)))
+    if np.allclose(results, [1, 0, 0.7], atol=1e-9):
+        share = fresh.generator().uniform(0.1, 0.9)
+        mixed = before + step + own * np.sqrt(14 / 6 * (1 - share) / share)
+        if fresh.differs(as_number(answer(before.copy(), mixed)), share):
+            return fresh.ONLY_THE_SHOWN
+        return right("1 for a step that is the same for all, 0 when the movements cancel, 0.7 for the mixture here")
+    if np.allclose(np.square(results), [1, 0, 0.7], atol=1e-9):
+        return "these are ratios of lengths; a share is one of squared lengths"
+    if np.allclose(results, [0, 1, 0.3], atol=1e-9):
+        return "this is the part of each text's own; asked is the part that all have in common"
+    if results[1] > 0.5:
+        return "movements that cancel have no common part: take the mean of the vectors first, their length afterwards"
+    return f"expected 1, 0 and 0.7 for three movements; yours are {np.round(results, 2).tolist()}"
+
+
+@exercise(
+    "06.3",
     title="The gain that counts",
     difficulty=2,
-    minutes=10,
+    minutes=5,
     expects="a function of a dictionary (what was asked -> V-measure of one aspect) and the name of that aspect, which "
     "returns the gain of asking for it over the best of all other instructions, none included",
     accepts=Callable,
@@ -79,45 +114,12 @@ def specific_gain(answer):
 
 
 @exercise(
-    "06.3",
-    title="The same step for every text",
-    difficulty=2,
-    minutes=10,
-    expects="a function of before [n, d] and after [n, d] that returns |mean movement|² / mean |movement|²",
-    accepts=Callable,
-)
-def common_share(answer):
-    rng = np.random.default_rng(6)
-    before = rng.normal(size=(40, 5))
-    own = rng.normal(size=(40, 5))
-    own -= own.mean(axis=0)
-    step = np.array([3.0, 0, -1, 0, 2])
-    own *= np.sqrt(6 / (own**2).sum(axis=1).mean())  # 14 is the squared length of the common step: 14 / (14 + 6)
-    results = []
-    for after in (before + step, before + own, before + step + own):
-        results.append(as_number(answer(before.copy(), after)))
-    if np.allclose(results, [1, 0, 0.7], atol=1e-9):
-        share = fresh.generator().uniform(0.1, 0.9)
-        mixed = before + step + own * np.sqrt(14 / 6 * (1 - share) / share)
-        if fresh.differs(as_number(answer(before.copy(), mixed)), share):
-            return fresh.ONLY_THE_SHOWN
-        return right("1 for a step that is the same for all, 0 when the movements cancel, 0.7 for the mixture here")
-    if np.allclose(np.square(results), [1, 0, 0.7], atol=1e-9):
-        return "these are ratios of lengths; a share is one of squared lengths"
-    if np.allclose(results, [0, 1, 0.3], atol=1e-9):
-        return "this is the part of each text's own; asked is the part that all have in common"
-    if results[1] > 0.5:
-        return "movements that cancel have no common part: take the mean of the vectors first, their length afterwards"
-    return f"expected 1, 0 and 0.7 for three movements; yours are {np.round(results, 2).tolist()}"
-
-
-@exercise(
     "06.4",
     title="Present, but not prominent",
     difficulty=3,
-    minutes=15,
+    minutes=12,
     expects="an array of 40 embeddings, [40, d] with d of at most 10: the first 20 have one label, the last 20 "
-    "another. A linear probe must find the label, k-means with two clusters must not",
+    "another. A linear probe must find the label, k-means with two clusters, on rows scaled to length 1, must not",
 )
 def hidden_label(answer):
     rows = as_array(answer)
@@ -131,7 +133,10 @@ def hidden_label(answer):
     if probe < 0.95:
         return f"a linear probe finds the label of only {100 * probe:.0f} % of the texts it has not seen; it needs 95 %"
     if clustered > 0.1:
-        return f"k-means finds the label too (V-measure {clustered:.2f}); something else must lie wider apart"
+        return (
+            f"k-means finds the label too (V-measure {clustered:.2f}); something else must lie wider apart, also after "
+            "every row is scaled to length 1: what only makes rows longer is lost then"
+        )
     return right(
         f"probe {100 * probe:.0f} %, V-measure {clustered:.2f}: what can be read out need not be what is shown"
     )

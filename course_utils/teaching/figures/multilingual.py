@@ -15,11 +15,16 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from course_utils.measures.alignment import surface_tokens, top_tokens
+from course_utils.measures.evaluation import bootstrap
 from course_utils.teaching.figures import style
 from course_utils.teaching.figures.style import MARKERS, PALETTE, REFERENCE, SEQUENTIAL, styled
-from course_utils.teaching.figures.tokens import chips, legend
+from course_utils.teaching.figures.tokens import chips, kinds, legend
+from course_utils.texts import scripts
 
 _CELL = 'style="text-align:left;vertical-align:top;white-space:normal"'
+# Colours of the ways in which embeddings are changed; the first is "before".
+_WAYS = [PALETTE[i] for i in (7, 0, 2, 1, 4, 3)]
 # Filled, hatched, dotted: neighbours in a bar stay apart without colours.
 _HATCHES = ("", "//", "..", "xx", "", "\\\\", "oo")
 
@@ -60,16 +65,16 @@ def script_table(lists: Mapping[str, tuple[Sequence[str], Sequence[str], Sequenc
         ValueError: lists of different lengths.
     """
     counts: dict[str, int] = {}
-    for heading, (tokens, kinds, scripts) in lists.items():
-        if not len(tokens) == len(kinds) == len(scripts):
-            raise ValueError(f"{heading}: {len(tokens)} tokens, {len(kinds)} kinds and {len(scripts)} scripts")
-        for name in scripts:
+    for heading, (tokens, found, names) in lists.items():
+        if not len(tokens) == len(found) == len(names):
+            raise ValueError(f"{heading}: {len(tokens)} tokens, {len(found)} kinds and {len(names)} scripts")
+        for name in names:
             counts[name] = counts.get(name, 0) + 1
     lines = []
     for name in sorted(counts, key=lambda s: (-counts[s], s)):
         cells = []
-        for tokens, kinds, scripts in lists.values():
-            own = [(t, kind) for t, kind, s in zip(tokens, kinds, scripts, strict=True) if s == name]
+        for tokens, found, names in lists.values():
+            own = [(t, kind) for t, kind, s in zip(tokens, found, names, strict=True) if s == name]
             shown = _whole_chips([t for t, _ in own], [kind for _, kind in own]) if own else "–"
             cells.append(f"<td {_CELL}>{shown}</td>")
         lines.append(f'<tr><th scope="row" {_CELL}>{html.escape(name)}</th>{"".join(cells)}</tr>')
@@ -111,6 +116,37 @@ def _whole_chips(tokens: Sequence[str], token_kinds: Sequence[str]) -> str:
     return chips(tokens, token_kinds).replace("white-space:pre", "white-space:pre;display:inline-block")
 
 
+def decoded(
+    tokenizer, unembedding: np.ndarray, text: str, embeddings: np.ndarray, exclude: Sequence[int] = (), k: int = 8
+) -> list[tuple[list[str], list[str]]]:
+    """The aligned tokens of several embeddings of one text, with their kinds: lists for :func:`sentence_table`."""
+    own = scripts.readable(tokenizer, surface_tokens(tokenizer, [text])[0])
+    shown = [scripts.readable(tokenizer, ids) for ids in top_tokens(embeddings, unembedding, k, exclude)[0]]
+    return [(tokens, kinds(tokens, own)) for tokens in shown]
+
+
+def interval_rows(
+    values: Mapping[tuple, Sequence[float]], names: Mapping[str, str], ways: Sequence[str]
+) -> pd.DataFrame:
+    """Mean and bootstrap interval over sentences for each language and way, as :func:`intervals_by_language` wants it.
+
+    Args:
+        values: (language, way) -> one number for each sentence.
+        names: language -> its name.
+        ways: which ways, in their order.
+    """
+    found = [(names[a], way, bootstrap(values[a, way])) for a in names for way in ways]
+    rows = [(name, way, x.value, x.low, x.high) for name, way, x in found]
+    return pd.DataFrame(rows, columns=["language", "way", "value", "low", "high"])
+
+
+def control_range(values: Mapping[tuple, Sequence[float]], names: Mapping[str, str]) -> pd.DataFrame:
+    """The lowest and the highest mean of a language's controls: the ways that are pairs, such as ``("own", 3)``."""
+    means = {a: [np.mean(x) for (b, way), x in values.items() if b == a and isinstance(way, tuple)] for a in names}
+    rows = [(names[a], min(found), max(found)) for a, found in means.items()]
+    return pd.DataFrame(rows, columns=["language", "low", "high"])
+
+
 # --- Figures --------------------------------------------------------------------------------------
 
 
@@ -150,34 +186,63 @@ def language_grid(
 
 
 @styled
-def intervals_by_language(table: pd.DataFrame, title: str, xlabel: str, chance: Mapping[str, float] | None = None):
+def intervals_by_language(
+    table: pd.DataFrame | Mapping[str, pd.DataFrame],
+    title: str,
+    xlabel: str,
+    chance: Mapping[str, float] | None = None,
+    bands: Mapping[str, pd.DataFrame] | None = None,
+):
     """A row for each language, a mark with its interval for each way; chance as grey ticks.
 
     Args:
-        table: columns ``language``, ``way``, ``value``, ``low``, ``high``.
+        table: columns ``language``, ``way``, ``value``, ``low``, ``high``; or heading -> such a table, side by side,
+            with the same languages and ways in each.
         chance: chance level by language.
+        bands: heading -> table with columns ``language``, ``low``, ``high``: what random controls give, as grey bars.
 
     Raises:
-        ValueError: a column is missing, there is nothing to draw, or more than six ways.
+        ValueError: a column is missing, there is nothing to draw, panels that differ, or more than six ways.
     """
-    names, ways = style.distinct(table, "language", "way")
-    colours = [PALETTE[i] for i in (7, 0, 2, 1, 4, 3)]
-    if len(ways) > len(colours):
-        raise ValueError(f"at most {len(colours)} ways can be told apart; got {len(ways)}")
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.62 * len(names)))
+    panels = dict(table) if isinstance(table, Mapping) else {"": table}
+    distinct = [style.distinct(part, "language", "way") for part in panels.values()]
+    names, ways = distinct[0]
+    if any(found != distinct[0] for found in distinct):
+        raise ValueError(f"the panels must have the same languages and ways; got {distinct}")
+    if len(ways) > len(_WAYS):
+        raise ValueError(f"at most {len(_WAYS)} ways can be told apart; got {len(ways)}")
+    size = (9 if len(panels) == 1 else 3.6 + 4 * len(panels), 1.6 + 0.62 * len(names))
+    figure, grid = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axes, (heading, part) in zip(grid[0], panels.items(), strict=True):
+        if bands:
+            _draw_band(axes, bands[heading], names)
+        _draw_ways(axes, part, names, ways)
+        for number, name in enumerate(names if chance else ()):
+            axes.vlines(chance[name], number - 0.4, number + 0.4, color=REFERENCE, linestyle=":", linewidth=2,
+                        label=None if number else "chance")  # fmt: skip
+        axes.grid(visible=False, axis="y")
+        axes.set(title=heading or title, xlabel=xlabel, xlim=(-0.02, 1.02))
+    style.name_rows(grid[0, 0], names, "language")
+    grid[0, -1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    if len(panels) > 1:
+        style.head(figure, title)
+    return figure
+
+
+def _draw_ways(axes, table: pd.DataFrame, names: Sequence[str], ways: Sequence[str]) -> None:
+    """The marks and intervals of one panel, the ways of a language a little apart."""
     offsets = np.linspace(-0.28, 0.28, len(ways)) if len(ways) > 1 else [0.0]
-    for way, offset, marker, colour in zip(ways, offsets, MARKERS, colours, strict=False):
+    for way, offset, marker, colour in zip(ways, offsets, MARKERS, _WAYS, strict=False):
         part = table[table["way"] == way]
         rows = style.places(part["language"], names) + offset
         style.draw_intervals(axes, part, rows, color=colour, marker=marker, label=way)
-    for number, name in enumerate(names if chance else ()):
-        axes.vlines(chance[name], number - 0.4, number + 0.4, color=REFERENCE, linestyle=":", linewidth=2,
-                    label=None if number else "chance")  # fmt: skip
-    style.name_rows(axes, names, "language")
-    axes.grid(visible=False, axis="y")
-    axes.set(title=title, xlabel=xlabel, xlim=(-0.02, 1.02))
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    return figure
+
+
+def _draw_band(axes, band: pd.DataFrame, names: Sequence[str]) -> None:
+    """A grey bar from low to high behind each language's marks."""
+    rows = style.places(band["language"], names)
+    width = np.maximum(band["high"] - band["low"], 0.004)  # random controls may all agree
+    axes.barh(rows, width, left=band["low"], height=0.8, color="#cccccc", label="random directions", zorder=0)
 
 
 @styled

@@ -65,6 +65,52 @@ def training_curves(losses: Sequence[float], rows: Sequence[Mapping], title: str
 
 
 @styled
+def run_curves(losses: Sequence[float], rows: Sequence[Mapping], title: str) -> Figure:
+    """One run in three panels: the loss, the movement along the components, and how often content words come out.
+
+    Args:
+        losses: one per step, from step 1 on.
+        rows: what was measured, a dictionary for each look: ``step``, ``v_1``, ``max_other_v``, and ``beside``, a
+            :class:`course_utils.measures.nulls.Beside` of content Hit@10.
+
+    Raises:
+        ValueError: no row.
+    """
+    if not rows:
+        raise ValueError("no row to draw: look once before training")
+    figure, (loss, moved, found) = plt.subplots(1, 3, figsize=(11.5, 3.8))
+    steps = [row["step"] for row in rows]
+    loss.plot(range(1, len(losses) + 1), losses, color=PALETTE[0])
+    loss.set(ylabel="InfoNCE loss of the batch (nats)", ylim=0)
+    moved.axhline(0, color="black", linewidth=0.8)
+    moved.plot(steps, [row["v_1"] for row in rows], color=PALETTE[3], marker="o", label="$v_1$")
+    others = np.array([row["max_other_v"] for row in rows])
+    moved.fill_between(steps, -others, others, color="0.8", label="largest other $|v_j|$")
+    moved.set(ylabel="movement (embedding units)")
+    values = [row["beside"].value for row in rows]
+    found.errorbar(
+        steps,
+        [v.value for v in values],
+        [[v.value - v.low for v in values], [v.high - v.value for v in values]],
+        color=PALETTE[0],
+        marker="o",
+        capsize=3,
+        label="own words, 95 % interval",
+    )
+    found.plot(
+        steps, [row["beside"].chance for row in rows], color="0.35", linestyle="--", label="another text's words"
+    )
+    found.set(ylabel="content Hit@10 (share of the texts)", ylim=(0, 1.03))
+    for axes in (moved, found):
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small")
+    last = max(1, len(losses), *steps)
+    for axes in (loss, moved, found):
+        axes.set(xlabel="training step", xlim=(-0.03 * last, 1.03 * last))  # room for the bars at both ends
+    head(figure, title)
+    return figure
+
+
+@styled
 def compare_logs(logs: Mapping[str, Sequence[Mapping]], title: str) -> Figure:
     """Many runs: ``v_1`` over the steps on the left, the STS Spearman where it was measured on the right.
 
@@ -113,10 +159,10 @@ def along_strength(
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
     left.axhline(0, color="black", linewidth=0.8)
-    for number, (axes, lines) in enumerate(((left, v), (right, rates))):
+    for axes, lines in ((left, v), (right, rates)):
         for position, (name, values) in enumerate(lines.items()):
             values = np.asarray(values)  # a column of a table would look its places up by label
-            axes.plot(strengths, values, markersize=5, label=name, **look(position + 2 * number))
+            axes.plot(strengths, values, markersize=5, label=name, **look(position + (0 if axes is right else 3)))
             if axes is right:
                 ring(axes, strengths, values)
         axes.set_xlabel("strength: part of the learned change that is kept")

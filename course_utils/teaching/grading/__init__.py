@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from course_utils import gates
@@ -66,6 +66,8 @@ class Row:
             process did: memory, or an exit), ``no cell`` (the call of its check is gone), ``not reached``,
             ``unreadable``, or ``not graded`` (this machine failed, not the notebook).
         explanation: what the check said, or what went wrong.
+        seed: of a reader's own variants, as the notebook's checks name it; empty for the exercises as published. A
+            reader can write another seed there: compare it with the one that you gave.
     """
 
     file: str
@@ -76,6 +78,7 @@ class Row:
     of: int
     status: str
     explanation: str
+    seed: str = ""
 
 
 def grade(
@@ -130,16 +133,18 @@ def _graded(file: Path, cell_seconds: float, seconds: float, memory_gb: float) -
         lesson = sheet.lesson(file, cells)
         known = exercises.exercises(lesson)
         wanted = [known[asked] for asked in sheet.expected(file, cells, lesson)]
+        seed = sheet.seed(cells)
     except (ValueError, OSError) as error:
         return [Row(name, "", "", "", 0, 0, "unreadable", _text(str(error)))]
     try:
-        ran = _run(cells, lesson, cell_seconds, seconds, memory_gb)
+        ran = _run(cells, lesson, cell_seconds, seconds, memory_gb, seed)
     except ChildProcessError:  # no other notebook would run either
         raise
     except OSError as error:  # a full disk, or no process to be had: other notebooks may fare better
         why = _text(f"this machine could not run the notebook ({type(error).__name__}: {error})")
         return [Row(name, lesson, a.id, a.title, 0, a.difficulty, "not graded", why) for a in wanted]
-    return [_row(name, asked, cells, *ran) for asked in wanted]
+    rows = (_row(name, asked, cells, *ran) for asked in wanted)
+    return [replace(row, seed="" if seed is None else str(seed)) for row in rows]
 
 
 def writable(*files: Path | None) -> None:
@@ -194,7 +199,7 @@ def _text(said: str) -> str:
 
 
 def _run(
-    cells: list[str], lesson: str, cell_seconds: float, seconds: float, memory_gb: float
+    cells: list[str], lesson: str, cell_seconds: float, seconds: float, memory_gb: float, seed: int | None = None
 ) -> tuple[list[dict], dict[int, str], str]:
     """Events, what was left out (number of a cell → why), and why the rest was not reached, if it was not."""
     left_out: dict[int, str] = {}
@@ -203,7 +208,7 @@ def _run(
     while True:
         job = {
             "cells": cells, "lesson": lesson, "skip": list(left_out), "cell_seconds": cell_seconds,
-            "memory": int(memory_gb * 2**30), "nonce": secrets.token_hex(16),
+            "memory": int(memory_gb * 2**30), "nonce": secrets.token_hex(16), "seed": seed,
         }  # fmt: skip
         events, ended = _once(job, cell_seconds + PATIENCE, end)
         if ended is None:

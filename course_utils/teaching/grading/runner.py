@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import BinaryIO
 
 from course_utils.teaching import exercises
+from course_utils.teaching.exercises import variants
 
 #: Name by which a cell reaches the real check, whatever it calls ``check`` itself.
 _NAME = "__several_tokens_check__"
@@ -52,7 +53,7 @@ def work() -> None:
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     shell.ast_transformers.append(_Calls())
     at = [0]
-    check = _checker(job["lesson"], tell, at)
+    check = _checker(job["lesson"], job["seed"], tell, at)
     tell(ready=True)
     if grader.readline() != b"go\n":
         os._exit(1)
@@ -69,19 +70,25 @@ def work() -> None:
     os._exit(0)  # threads and handlers that the notebook left behind have no say
 
 
-def _checker(lesson: str, tell: Callable, at: list[int]) -> Callable:
-    """The ``check`` that cells reach: it judges with the course's own names as they are now, before the first cell."""
+def _checker(lesson: str, seed: int | None, tell: Callable, at: list[int]) -> Callable:
+    """The ``check`` that cells reach: it judges with the course's own names as they are now, before the first cell.
+
+    All exercises that have variants are judged by one seed, whatever seed a single call names.
+    """
     known = {name: dataclasses.replace(asked) for name, asked in exercises.exercises(lesson).items()}
+    if seed is not None:
+        known |= {name: variants.find(name, seed) for name in variants.varied(lesson)}
     inside = f"{exercises.__name__}."
     modules = [exercises, *(module for name, module in sys.modules.items() if name.startswith(inside))]
     kept, judge = [(module, dict(vars(module))) for module in modules], exercises.judge
 
     def check(name: str, answer=None):
         _restore(kept)  # a check looks its helpers up while it runs: what a cell put in their place goes first
-        if name not in known:
+        published = name.partition("/")[0]
+        if published not in known:
             return exercises.check(name, answer)
-        verdict = judge(known[name], answer)
-        tell(cell=at[0], exercise=name, status=verdict.status, message=str(verdict.message)[:_LONGEST])
+        verdict = judge(known[published], answer)
+        tell(cell=at[0], exercise=published, status=verdict.status, message=str(verdict.message)[:_LONGEST])
         return verdict
 
     return check

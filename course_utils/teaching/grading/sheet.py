@@ -9,8 +9,8 @@ from course_utils.teaching import exercises
 
 #: Folder of the lessons as they ship.
 NOTEBOOKS = Path(__file__).resolve().parents[3] / "notebooks"
-#: A call of ``check`` with the id of an exercise.
-_CHECK = re.compile(r"""\bcheck\(\s*["'](\d\d\.\w+)["']""")
+#: A call of ``check`` with the id of an exercise, and with a seed where it is a variant.
+_CHECK = re.compile(r"""\bcheck\(\s*["'](\d\d\.\w+)(?:/(\d{1,9}))?["']""")
 
 
 def read(file: Path) -> list[str]:
@@ -30,6 +30,16 @@ def read(file: Path) -> list[str]:
 
 def checked(cell: str) -> list[str]:
     """Ids of the exercises whose check a cell calls, leaving out lines that are commented out."""
+    return [name for name, _ in _calls(cell)]
+
+
+def seed(cells: list[str]) -> int | None:
+    """The seed that most checks of a notebook are called with; None where its exercises are the published ones."""
+    counted = Counter(int(number) for cell in cells for _, number in _calls(cell) if number)
+    return counted.most_common(1)[0][0] if counted else None
+
+
+def _calls(cell: str) -> list[tuple[str, str]]:
     lines = (line for line in cell.splitlines() if not line.lstrip().startswith("#"))
     return _CHECK.findall("\n".join(lines))
 
