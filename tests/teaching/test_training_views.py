@@ -52,6 +52,14 @@ def test_the_live_page_changes_with_every_update():
     assert live.widget.value == training_page(LOSSES, ROWS, TOKENS, SURFACE, 5)
 
 
+def test_the_replay_may_open_at_the_first_look():
+    slider, page = replay(LOSSES, ROWS, TOKENS, SURFACE, first=True).children
+    assert slider.value == 1 and "untrained" in page.value
+    before = page.value
+    slider.value = len(ROWS)
+    assert page.value != before
+
+
 def test_the_replay_opens_at_the_end_and_its_slider_goes_back():
     slider, page = replay(LOSSES, ROWS, TOKENS, SURFACE).children
     assert [label for label, _ in slider.options] == ["0", "2", "5"]

@@ -4,11 +4,16 @@ Both show :func:`training_page`, which is plain HTML and can be shown without th
 """
 
 import functools
+import json
 from collections.abc import Mapping, Sequence
 
 import ipywidgets as widgets
 
+from course_utils.measures.alignment import readable, surface_tokens
+from course_utils.models import registry
+from course_utils.models.embedder import load_family
 from course_utils.teaching.explorers.page import live
+from course_utils.teaching.explorers.tokens import TokenView
 from course_utils.teaching.explorers.widget import Explorer
 from course_utils.teaching.figures.picture import image
 from course_utils.teaching.figures.tokens import kinds, token_table
@@ -64,11 +69,12 @@ def replay(
     rows: Sequence[Mapping],
     tokens: Mapping[int, Sequence[str]],
     surface: Sequence[str],
+    first: bool = False,
 ) -> Explorer:
-    """A slider over the steps at which the probe looked, above the page of that step."""
+    """A slider over the steps at which the probe looked, above the page of that step; opened at the last or first."""
     slider = widgets.SelectionSlider(
         options=[(str(row["step"]), n) for n, row in enumerate(rows, 1)],
-        value=len(rows),
+        value=1 if first else len(rows),
         description="step",
         continuous_update=False,
     )
@@ -79,3 +85,21 @@ def replay(
         return training_page(losses[: seen[-1]["step"]], seen, tokens, surface, rows[-1]["step"])
 
     return Explorer([slider, live(page, slider)])
+
+
+def shipped_replay(name: str, text: str) -> Explorer:
+    """:func:`replay` of a shipped adapter's training, opened at step 0 so that nothing is given away.
+
+    The log holds the loss and the components at each look; the tokens are those of the two ends.
+
+    Raises:
+        ValueError: no such embedder.
+        FileNotFoundError: an embedder without a log.
+    """
+    log = json.loads((registry.ADAPTERS / name / "training.json").read_text(encoding="utf-8"))
+    family = load_family([registry.get(name).origin, name])
+    tokenizer = family[name].tokenizer
+    ends = zip((0, log["probe"][-1]["step"]), family.values(), strict=True)
+    decoded = {step: TokenView(embedder).tokens(text, k=8)[0] for step, embedder in ends}
+    own = readable(tokenizer, surface_tokens(tokenizer, [text])[0])
+    return replay(log["losses"], log["probe"], decoded, own, first=True)
