@@ -5,8 +5,9 @@
 #   PIP_ARGS  more arguments for every `pip install`, such as an index of your own
 #   LAB_ARGS  more arguments for JupyterLab, such as --no-browser or --port=8890
 #   STAGES    the stages of `make test` to run: lint unit workers notebooks exercises browser, and site on request
-#   REPOSITORY  the address of the course for the site's Binder and Colab buttons; none without it
+#   REPOSITORY  the address of the course for the site, instead of the one in docs/site/address.toml
 #   ONLY      the notebooks of `make notebooks`, `make stable` and `make report`, all of them when empty
+#   HOLD      packages that `make newest` leaves at their pins, such as torch
 #   DECKS     the paths of `make slides`, by default workshop
 #   OUT, KIT  folder that `make kit` makes, and that `make kit-test` tries; KIT_ARGS more for it, see tools/kit.py
 
@@ -20,6 +21,7 @@ OUT ?=
 KIT ?=
 KIT_ARGS ?=
 DECKS ?= workshop
+HOLD ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -115,7 +117,7 @@ site: $(READY_SITE)
 	@$(OFFLINE) $(PY) tools/build_site.py --repository "$(REPOSITORY)"
 
 newest: $(VENV)/.ready-python
-	@$(OFFLINE) $(PY) tools/newest.py --pip-args "$(PIP_ARGS)"
+	@$(OFFLINE) $(PY) tools/newest.py --pip-args "$(PIP_ARGS)" --hold $(HOLD)
 
 # For classes, and for other machines -------------------------------------------------------------------------------
 

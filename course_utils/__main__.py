@@ -157,6 +157,8 @@ def family(names: Sequence[str], data: Path, **options: object) -> None:
 @click.option("--work", type=PATH, default=Path("runs/causes"), show_default=True, help="Folder of the logs.")
 @click.option("--sts", type=PATH, help="Judged sentence pairs (JSON Lines): the logs then have their correlation.")
 @click.option("--out", type=PATH, help="Put all finished runs of WORK into this file as well.")
+@click.option("--data", type=PATH, help="Folder with nli_triplets.jsonl, to train on it and not on the course's own.")
+@click.option("--steps", type=click.IntRange(min=1), default=30, show_default=True, help="How long a run is.")
 def causes(names: Sequence[str], seeds: Sequence[int], **options: object) -> None:
     """Train short runs that differ in one thing, all or NAMES.
 
@@ -276,20 +278,19 @@ def audit(name: str, **options: object) -> None:
 @click.option("--split", default="test", show_default=True, help="Which judgements.")
 @click.option("--dtype", type=DTYPE, default="float32", show_default=True)
 @click.option("--ignore-identical-ids", is_flag=True, help="No document answers the query of its own id (ArguAna).")
-def search(
-    names: Sequence[str], folder: str | None, title: str, split: str, dtype: str, ignore_identical_ids: bool
-) -> None:
+@click.option("--lists", type=PATH, help="Folder of `study splade`: its lists beside aligned tokens instead.")
+def search(names: Sequence[str], folder: str | None, title: str, lists: Path | None, **options: object) -> None:
     """Score the embedders NAMES on a test collection.
 
     The collection is in BEIR layout; without --beir it is the Wikipedia sections of lesson 04. Settings of both sides
     are chosen on one half of the queries, all systems of the lesson are scored on the other. Writes a row into
-    data/retrieval_results.json for each embedder. Says first how long 1 000 documents take here, ten minutes or so
-    with two cores (what was encoded stays in the cache, so a cut run goes on).
+    data/retrieval_results.json for each embedder, with --lists one into data/splade_run.json. Says first how long
+    1 000 documents take here, ten minutes or so with two cores (what was encoded stays in the cache).
     """
-    from course_utils.search import results
+    from course_utils.search import results, trained
 
-    options = {"ignore_identical_ids": ignore_identical_ids}
-    results.score(names, folder, title, split, dtype, report=click.echo, **options)
+    of_lists = {} if lists is None else {"lists": lists}
+    (trained if of_lists else results).score(names, folder, title, report=click.echo, **of_lists, **options)
 
 
 @main.command()

@@ -24,6 +24,8 @@ from typing import TextIO
 
 import numpy as np
 
+from course_utils import installed_alone
+
 #: The largest number that float32 holds.
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -344,7 +346,7 @@ def file(place: Path | str) -> Path:
     found = expanded(place)
     if not is_file(found):
         what = "is a folder, not a file" if is_folder(found) else "does not exist"
-        raise FileNotFoundError(f"{found} {what} (looked for it in {Path.cwd()})")
+        raise FileNotFoundError(f"{found} {what} (looked for it in {Path.cwd()}){installed_alone(found)}")
     return found
 
 

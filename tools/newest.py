@@ -1,9 +1,10 @@
 """Run the unit tests against the newest releases of the packages that the course pins; say what differs and what fails.
 
-    python tools/newest.py [--venv .venv-newest] [--pip-args "…"] [-- ARGUMENTS OF PYTEST]
+    python tools/newest.py [--hold torch] [--venv .venv-newest] [--pip-args "…"] [-- ARGUMENTS OF PYTEST]
 
 A virtual environment of its own is made, or brought up to date; the one of the course stays as it is. A package whose
-newest release cannot be installed together with the others stays at the newest one that can.
+newest release cannot be installed together with the others stays at the newest one that can; one that is held stays at
+its pin, such as PyTorch, whose download is several GB where it brings libraries for GPUs along.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +28,17 @@ def pins(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, str]:
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     return dict(re.fullmatch(r"([\w.\[\]-]+)==(\S+)", requirement).groups() for requirement in wanted)
+
+
+def wanted(pinned: dict[str, str], held: Iterable[str] = ()) -> list[str]:
+    """What pip is asked for: every package by its name, and those that are held by their pin.
+
+    Raises:
+        ValueError: a package is held that the course does not pin.
+    """
+    if unknown := sorted(set(held) - pinned.keys()):
+        raise ValueError(f"the course does not pin {', '.join(unknown)}; see pyproject.toml for the names")
+    return [f"{name}=={version}" if name in held else name for name, version in pinned.items()]
 
 
 def moved(pinned: dict[str, str], installed: dict[str, str]) -> list[str]:
@@ -50,6 +63,7 @@ def _installed(python: Path) -> dict[str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv-newest")
+    parser.add_argument("--hold", nargs="*", default=[], metavar="NAME", help="packages that stay at their pins")
     parser.add_argument("--pip-args", default="", help="more arguments for pip, such as an index of your own")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest instead of the unit tests")
     options = parser.parse_args()
@@ -57,8 +71,12 @@ def main() -> int:
     if not python.exists():
         venv.create(options.venv, with_pip=True)
     pinned, more = pins(), shlex.split(options.pip_args)
+    try:
+        names = wanted(pinned, options.hold)
+    except ValueError as error:
+        parser.error(str(error))
     install = [python, "-m", "pip", "install", "--quiet", "--upgrade", "--upgrade-strategy", "eager", *more]
-    for command in ([*install, *pinned], [*install, "--no-deps", "-e", str(ROOT)]):
+    for command in ([*install, *names], [*install, "--no-deps", "-e", str(ROOT)]):
         if status := subprocess.run(command).returncode:
             print("The newest releases cannot be installed together; pip says why above.", file=sys.stderr)
             return status
@@ -66,6 +84,8 @@ def main() -> int:
     status = subprocess.run([python, "-m", "pytest", "-q", "--numprocesses=2", *tests], cwd=ROOT).returncode
     changed = moved(pinned, _installed(python))
     print(f"\n{len(changed)} of {len(pinned)} packages have a newer release than the course pins:")
+    if options.hold:
+        print(f"  held at their pins: {', '.join(options.hold)}")
     print("\n".join(f"  {line}" for line in changed) or "  none")
     print("The unit tests " + ("pass with them." if status == 0 else "fail with them; the names stand above."))
     return status

@@ -13,6 +13,8 @@ from site_sources import Sources
 
 #: Lines of the table that stands in for the figure where there is no JavaScript.
 STATIC_STEPS = (0.0, -10.0, -20.0)
+#: What stands in the first cell for Colab in the place of the address.
+EXAMPLE = "https://github.com/OWNER/NAME"
 
 
 # --- The first page -------------------------------------------------------------------------------
@@ -161,7 +163,8 @@ def write(sources: Sources, staged: list[Path], numbers: dict, looks: dict[str, 
     (sources.out / "cite.md").write_text(cite(citation), encoding="utf-8")
     rooms = package(sources.root, sources.out)
     fill(sources.out / "index.md", {"finding": finding(numbers, looks), "contents": contents(staged, rooms)})
-    fill(sources.out / "run.md", {"colab": f"```python\n{colab.strip()}\n```"})
+    colab = colab.strip().replace(EXAMPLE, sources.address.repository or EXAMPLE)
+    fill(sources.out / "run.md", {"colab": f"```python\n{colab}\n```"})
     reproductions = Path("docs", "reproductions")
     if reproductions / "README.md" in staged:
         spread = site_reproductions.spread(sources.root / reproductions)

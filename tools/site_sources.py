@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from address import NOWHERE, Address
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Where documents lie that become pages; those of docs/site go to the top.
 PAGES = ("notebooks/[0-9]*.ipynb", "notebooks/solutions/[0-9]*.ipynb", "README.md", "CONTRIBUTING.md", "docs/**/*.md",
@@ -49,12 +51,12 @@ class Sources:
     Attributes:
         root: the top folder of the course.
         out: the folder that they are collected in.
-        repository: the address of the course, or "".
+        address: where the course lies for everybody.
     """
 
     root: Path
     out: Path
-    repository: str = ""
+    address: Address = NOWHERE
 
     def pages(self) -> list[Path]:
         """The documents that become pages, relative to the top folder, in order."""
@@ -94,8 +96,8 @@ class Sources:
 
     def _file(self, goal: Path, page: Path) -> str:
         """A link to what is no page: in the repository where that is known, otherwise to a copy."""
-        if self.repository and goal.suffix not in {".png", ".svg"}:
-            return f"{self.repository}/blob/main/{goal.as_posix()}"
+        if self.address.repository and goal.suffix not in {".png", ".svg"}:
+            return self.address.file(goal.as_posix())
         if (self.root / goal).is_dir():
             raise BrokenLink(f"{page} leads to the folder {goal}, which is no page of the site")
         copy = self.out / self.staged(goal)
@@ -166,8 +168,10 @@ def notebook(content: dict, page: Path, sources: Sources) -> dict:
     """A notebook as the site shows it; the one given is left as it is."""
     content = json.loads(json.dumps(content))
     folded = page.parent.name == "solutions"
-    for cell in content["cells"]:
+    for n, cell in enumerate(content["cells"]):
         source = _joined(cell["source"])
+        if n == 0 and not folded:
+            source = _with_ways(source, page, sources.address)
         if cell["cell_type"] == "markdown":
             cell["source"] = markdown(source, page, sources)
         elif cell["cell_type"] == "code":
@@ -176,6 +180,15 @@ def notebook(content: dict, page: Path, sources: Sources) -> dict:
             if folded and source.strip():
                 cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-cell"]
     return content
+
+
+def _with_ways(source: str, page: Path, address: Address) -> str:
+    """The first cell of a lesson with what opens it where it can be run, below its title."""
+    up = os.path.relpath(".", page.parent)
+    badges = address.badges(page.as_posix(), f"{up}/docs/badges")
+    ways = f"[set up the course on your machine]({up}/README.md), or see [all ways to run it]({up}/{OWN}/run.md)"
+    title, end, rest = source.partition("\n")
+    return f"{title}{end or chr(10)}\n{badges}{badges and ' '}To run this lesson, {ways}.\n{rest}"
 
 
 def _joined(text: str | list[str]) -> str:

@@ -318,6 +318,42 @@ def partial_spearman(a: Sequence[float], b: Sequence[float], given: Sequence[Seq
     return float(sides[0] @ sides[1])
 
 
+def merged_by_halves(
+    cosines: Sequence[np.ndarray],
+    same: np.ndarray,
+    different: np.ndarray,
+    keep: float = 0.8,
+    splits: int = 500,
+    seed: int = 0,
+) -> np.ndarray:
+    """What a filter of duplicates lets through when its threshold is set on one half of the pairs.
+
+    The threshold is the highest that at least the share ``keep`` of one half's duplicates reaches; both halves are
+    drawn anew for each split, and are the same for all candidates.
+
+    Args:
+        cosines: of each candidate, ``[pairs]``.
+        same, different: which pairs are duplicates and which must not be merged; an even number of each.
+
+    Returns:
+        shares ``[splits, candidates, 3]``: of ``different`` merged in the half of the threshold and in the other half,
+        of ``same`` found in the other half.
+
+    Raises:
+        ValueError: a number of pairs that has no two halves.
+    """
+    if len(same) % 2 or len(different) % 2 or not len(same) or not len(different):
+        raise ValueError(f"two halves need even numbers of pairs; got {len(same)} and {len(different)}")
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(splits):
+        ones, others = (np.split(rng.permutation(which), 2) for which in (same, different))
+        cuts = [np.sort(c[ones[0]])[::-1][int(np.ceil(keep * len(ones[0]))) - 1] for c in cosines]
+        found.append(
+            [[(c[half] >= cut).mean() for half in (*others, ones[1])] for c, cut in zip(cosines, cuts, strict=True)]
+        )
+    return np.array(found)
+
+
 def _numbers(values: Sequence[float], name: str) -> np.ndarray:
     array = gates.vector(values, name)
     if not len(array):

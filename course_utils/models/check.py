@@ -15,6 +15,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_utils import clone
 from course_utils.models import store
 
 OK, FAIL, OPTIONAL = "OK", "FAIL", "--"
@@ -116,16 +117,36 @@ def pins(pyproject: Path = PYPROJECT) -> dict[str, str | None]:
 
     Extras such as ``name[extra]==1.0`` are read as ``name``; a requirement with an environment
     marker (``; sys_platform == …``) is left out, as it may not concern this machine.
-    A missing file gives an empty dictionary.
+    Where the package was installed alone, its own metadata says them; where there is neither, the dictionary is empty.
     """
-    if not pyproject.is_file():
-        return {}
-    wanted = tomllib.loads(pyproject.read_text("utf-8")).get("project", {}).get("dependencies", [])
+    if pyproject.is_file():
+        wanted = tomllib.loads(pyproject.read_text("utf-8")).get("project", {}).get("dependencies", [])
+    elif pyproject == PYPROJECT and not clone():
+        wanted = _own_metadata()
+    else:
+        wanted = []
     found = {}
     for requirement in wanted:
         if match := re.fullmatch(r"\s*([\w.-]+)\s*(?:\[[^\]]*\])?\s*(?:==\s*([\w.+!-]+)\s*)?([^;]*)", requirement):
             found[match[1]] = match[2]
     return found
+
+
+def _own_metadata() -> list[str]:
+    try:
+        required = importlib.metadata.requires("several-tokens") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [requirement for requirement in required if "extra ==" not in requirement]
+
+
+def check_course() -> list[Check]:
+    """Nothing in a clone of the course; elsewhere what cannot be done, and what to do about it."""
+    if clone():
+        return []
+    found = "the package was installed without the lessons, adapters and data of the course"
+    remedy = "To have them, get the whole course with git clone, and in its folder run: python -m pip install -e ."
+    return [Check("packages", OPTIONAL, found, remedy)]
 
 
 def check_packages(pyproject: Path = PYPROJECT) -> list[Check]:
@@ -219,6 +240,7 @@ def checks(cache: Path | None = None, pyproject: Path = PYPROJECT) -> list[Check
     return [
         check_python(),
         check_platform(*this_platform()),
+        *check_course(),
         *check_packages(pyproject),
         *check_models(cache),
         check_disk(cache),

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from course_utils import gates
+from course_utils import gates, installed_alone
 from course_utils.models import folders, heads, layout, registry
 from course_utils.models.backbone import Backbone
 from course_utils.models.batches import Encoding, attention, length_batches, padded
@@ -360,7 +360,7 @@ def _no_adapter(spec: EmbedderSpec, missing: list[str]) -> str:
         f"{spec.name} needs the adapter {', '.join(missing)}, which is not in {registry.ADAPTERS}. "
         + (f"For the folder of that name here write './{here}'. " if here else "")
         + f"Train it (several-tokens train {missing[0]} --data FOLDER) or choose one of: "
-        f"{', '.join(registry.available())}"
+        f"{', '.join(registry.available())}{installed_alone(registry.ADAPTERS)}"
     )
 
 

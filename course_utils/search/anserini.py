@@ -85,6 +85,8 @@ def write_anserini(
     ids: Sequence[str],
     tokens: Sequence[str],
     contents: Sequence[str] | None = None,
+    *,
+    empty: bool = False,
 ) -> None:
     """Write documents as Anserini's JSON vectors: ``{"id": …, "contents": …, "vector": {token: weight, …}}`` per line.
 
@@ -98,14 +100,15 @@ def write_anserini(
         ids: one per document, all different.
         tokens: one per column, all different and without white space, e.g. from :func:`token_strings`.
         contents: the texts; empty when left out.
+        empty: keep documents without tokens, which no query finds, for a collection too large to stop for one.
 
     Raises:
-        ValueError: lengths that do not fit, an id or a name that occurs twice, a weight that is negative or not finite.
+        ValueError: lengths that do not fit, an id or a name that occurs twice, a weight that is negative or not finite,
+            or a document without tokens.
         TypeError: ids, names or contents that are no list of strings.
         FileNotFoundError: no such folder.
     """
-    documents = sparse.checked(documents, "documents", positive=True)
-    ids = gates.identifiers(ids, documents.shape[0])
+    documents, ids = sparse.exportable(documents, ids, empty=empty)
     tokens = _checked_names(tokens, documents.shape[1])
     contents = [""] * len(ids) if contents is None else gates.texts(contents, "contents", empty=True)
     if len(contents) != len(ids):

@@ -49,14 +49,7 @@ def write_bulk(path: Path | str, documents: csr_array, ids: Sequence[str]) -> No
         ValueError: lengths that do not fit, an id that occurs twice, a weight that is negative or not finite, or a
             document without tokens, which an engine would keep and never find: leave it out.
     """
-    documents = sparse.checked(documents, "documents", positive=True)
-    ids = gates.identifiers(ids, documents.shape[0])
-    empty = [key for key, (columns, _) in zip(ids, sparse.rows(documents), strict=True) if not len(columns)]
-    if empty:
-        raise ValueError(
-            f"{len(empty)} of {len(ids)} documents have no token, for instance {empty[0]!r}; no query finds them: "
-            "leave them out"
-        )
+    documents, ids = sparse.exportable(documents, ids)
     with gates.replacing(path) as file:
         for key, (columns, weights) in zip(ids, sparse.rows(documents), strict=True):
             file.write(json.dumps({"index": {"_id": key}}, ensure_ascii=False) + "\n")

@@ -88,10 +88,9 @@ def qdrant_index(
     collection: str = COLLECTION,
     vector: str = VECTOR,
     replace: bool = False,
+    empty: bool = False,
 ) -> None:
     """Make a collection with one named sparse vector per document; a point's number is its row, its payload the id.
-
-    An empty document becomes a point without tokens, which no query finds.
 
     Args:
         client: from :func:`qdrant_client`.
@@ -99,14 +98,15 @@ def qdrant_index(
         ids: one per document, all different.
         collection, vector: names, so that several can live side by side.
         replace: delete a collection of this name first.
+        empty: keep a document without tokens, as a point that no query finds.
 
     Raises:
-        ValueError: the collection exists, lengths that do not fit, an id that occurs twice, NaN or infinity.
+        ValueError: the collection exists, lengths that do not fit, an id that occurs twice, NaN or infinity, or a
+            document without tokens.
     """
     from qdrant_client import models
 
-    documents = sparse.checked(documents, "documents")
-    ids = gates.identifiers(ids, documents.shape[0])
+    documents, ids = sparse.exportable(documents, ids, positive=False, empty=empty)
     if client.collection_exists(collection):
         if not replace:
             raise ValueError(f"there is a collection {collection!r} already; choose another name or say replace=True")
@@ -167,7 +167,7 @@ def sparse_vector(columns: np.ndarray, weights: np.ndarray):
 # --- Seismic (optional) ---------------------------------------------------------------------------
 
 
-def seismic_index(documents: csr_array, ids: Sequence[str], **options):
+def seismic_index(documents: csr_array, ids: Sequence[str], *, empty: bool = False, **options):
     """A Seismic index of the documents. It prints what it does.
 
     Approximate in two ways: it keeps at most ``n_postings · max_fraction`` documents per list (those with the largest
@@ -176,17 +176,18 @@ def seismic_index(documents: csr_array, ids: Sequence[str], **options):
     Args:
         documents: ``[n, C]``, no negative weights.
         ids: one per document, all different.
+        empty: keep documents without tokens, which no query finds.
         options: as ``seismic.SeismicIndex.build_from_dataset`` takes them, e.g. ``n_postings``.
 
     Raises:
         ModuleNotFoundError: the package is missing; the message says how to install it.
-        ValueError: lengths that do not fit, an id that occurs twice, a weight that is negative or not finite.
+        ValueError: lengths that do not fit, an id that occurs twice, a weight that is negative or not finite, or a
+            document without tokens.
     """
     _require("seismic", "pyseismic-lsr", "'.[engines]'")
     import seismic
 
-    documents = sparse.checked(documents, "documents", positive=True)
-    ids = gates.identifiers(ids, documents.shape[0])
+    documents, ids = sparse.exportable(documents, ids, empty=empty)
     large = documents.shape[1] > _SEISMIC_COLUMNS
     dataset = seismic.SeismicDatasetLV() if large else seismic.SeismicDataset()
     for key, (columns, weights) in zip(ids, sparse.rows(documents), strict=True):

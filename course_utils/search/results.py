@@ -66,7 +66,7 @@ def measure(collection: Retrieval, embedder, embedded: collections.Embedded, gro
     parts = fair.parts(bench, chosen.sparse)
     return {
         **row,
-        **_halves(bench, tune, held_out),
+        **halves(bench, tune, held_out),
         "chosen": {
             "sparse": asdict(chosen.sparse),
             "equal bytes": asdict(chosen.equal_bytes),
@@ -82,7 +82,8 @@ def measure(collection: Retrieval, embedder, embedded: collections.Embedded, gro
     }
 
 
-def _halves(bench: Workbench, tune: Sequence[int], held_out: Sequence[int]) -> dict:
+def halves(bench: Workbench, tune: Sequence[int], held_out: Sequence[int]) -> dict:
+    """How many queries either half of a row has, and which group each of the held-out ones belongs to."""
     number = {group: n for n, group in enumerate(dict.fromkeys(bench.groups))}
     return {
         "tuning queries": len(tune),
@@ -127,7 +128,7 @@ def score(
     groups = fair.articles(collection) if folder is None else None
     for name in names:
         embedder = load(name, dtype=dtype)
-        embedded = _embedded(embedder, collection, folder is None, dtype, report)
+        embedded = embeddings_of(embedder, collection, folder is None, dtype, report)
         row = measure(collection, embedder, embedded, groups, **options)
         made_from = collections.source(name, collection, dtype)
         add_result(
@@ -135,14 +136,14 @@ def score(
                 "collection": title,
                 **row,
                 "made_from": made_from,
-                "command": _command(name, title, folder, split, dtype, **options),
+                "command": command(name, title, folder, split, dtype, **options),
             }
         )
         means = {system: round(float(np.mean(values)), 3) for system, values in row["nDCG@10"].items()}
         report(f"{title}, {name}: {json.dumps(means)}")
 
 
-def _command(name: str, title: str, folder: str | None, split: str, dtype: str, **options: bool) -> str:
+def command(name: str, title: str, folder: str | None, split: str, dtype: str, **options: bool) -> str:
     """How the row is made again; where the collection lies is everybody's own business."""
     parts = ["several-tokens search", "" if folder is None else "--beir FOLDER", f'--title "{title}"']
     parts += [f"--split {split}" if split != "test" else "", f"--dtype {dtype}" if dtype != "float32" else ""]
@@ -150,7 +151,8 @@ def _command(name: str, title: str, folder: str | None, split: str, dtype: str, 
     return " ".join([part for part in parts if part] + [name])
 
 
-def _embedded(embedder, collection: Retrieval, ships: bool, dtype: str, report) -> collections.Embedded:
+def embeddings_of(embedder, collection: Retrieval, ships: bool, dtype: str, report) -> collections.Embedded:
+    """A collection's embeddings: those that ship, those in the cache, or made now, after an estimate of the time."""
     name = embedder.spec.name
     if ships and name in arrays.have("retrieval") and dtype == "float32":
         return arrays.load("retrieval", name)
@@ -207,14 +209,12 @@ def is_current(row: Mapping) -> bool:
     return (today if ships else {**today, "collection": made_from["collection"]}) == made_from
 
 
-def add_result(row: dict, path: Path | None = None) -> None:
-    """Put a row into the file, in the place of an older one for the same collection and embedder."""
-    path, key = path or RESULTS, (row["collection"], row["embedder"])
-    rows = [r for r in results(path) if (r["collection"], r["embedder"]) != key] + [row]
+def add_result(row: dict, path: Path | None = None, kind: str = "embedder") -> None:
+    """Put a row into the file, in the place of an older one for the same collection and embedder (or other kind)."""
+    path, key = path or RESULTS, (row["collection"], row[kind])
+    rows = [r for r in results(path) if (r["collection"], r[kind]) != key] + [row]
     with gates.replacing(path) as file:
-        lines = [
-            json.dumps(r, ensure_ascii=False) for r in sorted(rows, key=lambda r: (r["collection"], r["embedder"]))
-        ]
+        lines = [json.dumps(r, ensure_ascii=False) for r in sorted(rows, key=lambda r: (r["collection"], r[kind]))]
         file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 

@@ -347,6 +347,23 @@ def checked(vectors: csr_array, name: str, positive: bool = False) -> csr_array:
     return vectors
 
 
+def exportable(
+    documents: csr_array, ids: Sequence[str], positive: bool = True, empty: bool = False
+) -> tuple[csr_array, list[str]]:
+    """Documents and ids that an engine can take; without ``empty`` it refuses documents that it would never find.
+
+    Raises:
+        ValueError: as :func:`checked`, :func:`course_utils.gates.identifiers`; or a document without tokens.
+    """
+    documents = checked(documents, "documents", positive)
+    ids = gates.identifiers(ids, documents.shape[0])
+    without = [] if empty else [key for key, (columns, _) in zip(ids, rows(documents), strict=True) if not len(columns)]
+    if without:
+        said = f"{len(without)} of {len(ids)} documents have no token, for instance {without[0]!r}"
+        raise ValueError(f"{said}; no query finds them: leave them out")
+    return documents, ids
+
+
 # --- Inside ---------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from course_utils import gates
 from course_utils.measures.clusters import holm
-from course_utils.measures.evaluation import spearman
+from course_utils.measures.evaluation import Interval, spearman
 from course_utils.measures.word_lists import estimate, influences
 from course_utils.shipped import arrays, words
 from course_utils.texts import word_lists
@@ -168,6 +168,11 @@ def read(path: Path = FILE) -> dict:
 def title(row: Mapping) -> str:
     """The pair of lists of a row, as tables and figures call it."""
     return f"{LISTS[row['similarity']].title} − {LISTS[row['relatedness']].title}"
+
+
+def gaps(rows: Sequence[Mapping]) -> dict[str, Interval]:
+    """The differences of rows with their intervals, by pair of lists."""
+    return {title(row): Interval(row["value"], row["low"], row["high"]) for row in rows}
 
 
 def asked(rows: Sequence[Mapping]) -> list[dict]:

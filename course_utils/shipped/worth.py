@@ -151,3 +151,19 @@ def rows_of(ids: Sequence[str], whole: Sequence[str]) -> list[int]:
 def read(path: Path = FILE) -> dict:
     """The numbers that ship: embedder -> what :func:`search` returns, and the command."""
     return gates.json_value(gates.read_text(path), path.name)
+
+
+def kept(by_query: Sequence[float], whole: Sequence[float], n_resamples: int = 1000) -> evaluation.Interval:
+    """The mean of ``by_query`` as a part of the mean of ``whole``, both ``[queries]``.
+
+    The interval draws queries again, the same for both (seed 0), and holds 95 % of the ratios.
+
+    Raises:
+        ValueError: the two do not have a value for the same queries.
+    """
+    one, other = np.asarray(by_query, float), np.asarray(whole, float)
+    if one.shape != other.shape or one.ndim != 1 or not one.size:
+        raise ValueError(f"a value for each query on both sides is needed; got shapes {one.shape} and {other.shape}")
+    drawn = np.random.default_rng(0).integers(len(one), size=(n_resamples, len(one)))
+    low, high = np.quantile(one[drawn].mean(axis=1) / other[drawn].mean(axis=1), [0.025, 0.975])
+    return evaluation.Interval(one.mean() / other.mean(), low, high)

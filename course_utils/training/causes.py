@@ -39,7 +39,7 @@ from course_utils.training.recipes import Data, Example, Recipe, Stage
 #: Pairs to train on, pairs in a batch, steps, peak learning rate. Sixteen pairs keep a run at two minutes on one core.
 PAIRS, BATCH, STEPS, LEARNING_RATE = 256, 16, 30, 5e-4
 #: Steps after which the probe looks.
-PROBED = (0, 1, 2, 4, 8, 15, 30)
+PROBED = (0, 1, 2, 4, 8, 15, 30, 60, 100, 150, 200, 250)
 #: Sentences of the probe at the first and the last step, and in between.
 SENTENCES, FEWER = 120, 40
 DATA = registry.ADAPTERS.parent
@@ -109,6 +109,8 @@ def run_all(
     work: Path = Path("runs/causes"),
     *,
     sts: Path | None = None,
+    data: Path | None = None,
+    steps: int | None = None,
     out: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
@@ -116,9 +118,14 @@ def run_all(
 
     With ``out`` all runs in ``work`` are put into one file, which :mod:`course_utils.shipped.causes` reads.
 
+    Args:
+        sts: judged sentence pairs, see :func:`judged_pairs`.
+        data: folder with ``nli_triplets.jsonl``, for runs on more than the course's own triples.
+        steps: how many steps a run has, by default thirty; the learning rate falls over all of them.
+
     Raises:
         ValueError: an unknown name.
-        FileNotFoundError: no file ``sts``.
+        FileNotFoundError: no file ``sts``, or none in ``data``.
     """
     names = list(names) or list(VARIANTS)
     if unknown := [name for name in names if name not in VARIANTS]:
@@ -132,7 +139,7 @@ def run_all(
             file = work / f"{_file_name(name)}.{seed}.json"
             if file.exists():
                 continue
-            log = run_one(VARIANTS[name], seed, pairs, probes=probes)
+            log = run_one(VARIANTS[name], seed, pairs, probes=probes, data=data, total=steps)
             with gates.replacing(file) as stream:
                 json.dump(log, stream, ensure_ascii=False)
             end = log["probe"][-1]
@@ -154,18 +161,22 @@ def run_one(
     dtype: str = "float32",
     probes: dict | None = None,
     report: Callable[[dict], None] | None = None,
+    data: Path | None = None,
+    total: int | None = None,
 ) -> dict:
     """Train one variant and return its log, ready for JSON.
 
     Args:
         pairs: judged sentence pairs; the log then has their Spearman correlation, raw and centred.
-        steps: how many of the thirty steps to take, by default all; the schedule is that of all thirty.
+        steps: how many of the ``total`` steps to take, by default all; the schedule is that of all.
         probes: untrained models that were measured already; this run's is added.
         report: called with every new row of the probe.
+        data, total: see :func:`run_all`.
     """
-    begun, steps = time.monotonic(), STEPS if steps is None else steps
-    triples = _triples(seed)
-    recipe = Recipe(variant.embedder, [Stage("contrastive", STEPS, LEARNING_RATE, BATCH)], [], seed=seed)
+    total = STEPS if total is None else total
+    begun, steps = time.monotonic(), total if steps is None else steps
+    pairs_to_train = triples(seed, data, total)
+    recipe = Recipe(variant.embedder, [Stage("contrastive", total, LEARNING_RATE, BATCH)], [], seed=seed)
     run = start(recipe, dtype)
     if not variant.final_norm:
         run.embedder.backbone.transformer.norm = torch.nn.Identity()
@@ -175,10 +186,10 @@ def run_one(
     probe = probes[untrained]
     rows, losses_seen = [probe.row(0, probe.h)], []
     loss_of = Objective(variant, probe, run)
-    stream = examples.batches([triples], [1.0], BATCH, STEPS, seed)
+    stream = examples.batches([pairs_to_train], [1.0], BATCH, total, seed)
     for step, batch in zip(range(1, steps + 1), stream, strict=False):
         for group in run.optimizer.param_groups:
-            group["lr"] = one_cycle(step - 1, STEPS, LEARNING_RATE)
+            group["lr"] = one_cycle(step - 1, total, LEARNING_RATE)
         with precision(run):
             loss = loss_of(batch)
         loss.backward()
@@ -187,14 +198,14 @@ def run_one(
         run.optimizer.zero_grad()
         loss_of.advance()
         losses_seen.append(round(loss.item(), 5))
-        if step in PROBED:
-            last = probe.embed(run, probe.texts if step == STEPS else probe.texts[:FEWER])
+        if step in PROBED or step == total:
+            last = probe.embed(run, probe.texts if step == total else probe.texts[:FEWER])
             rows.append(probe.row(step, last) | loss_of.state())
             if report:
                 report(rows[-1])
     return {
         "variant": asdict(variant), "seed": seed, "losses": losses_seen, "probe": rows,
-        "before": probe.before, "after": probe.measures(run, last) if steps == STEPS else {},
+        "before": probe.before, "after": probe.measures(run, last) if steps == total else {},
         "scale": loss_of.scale, "dtype": dtype,
         "backbone_sha256": store.fingerprint(run.embedder.backbone.folder),
         "seconds": round(time.monotonic() - begun),
@@ -207,12 +218,12 @@ def judged_pairs(file: Path, every: int = 10) -> list[tuple[str, str, float]]:
     return [(row["sentence1"], row["sentence2"], row["score"]) for row in rows[::every]]
 
 
-def _triples(seed: int) -> list[Example]:
-    """The course's own triples, in the order that the seed gives, without the texts of the probe."""
-    data = Data("mini_triplets.jsonl", form="triplets")
-    recipe = Recipe("smollm2", [Stage("contrastive", STEPS, LEARNING_RATE, BATCH)], [data], seed=seed)
-    (triples,), _ = recipes.load_examples(recipe, DATA, datasets.wikipedia_sentences())
-    return triples[:PAIRS]
+def triples(seed: int, folder: Path | None = None, steps: int | None = None) -> list[Example]:
+    """The course's own triples, or those in ``folder``, in the order of the seed, without the texts of the probe."""
+    data = Data("nli_triplets.jsonl" if folder else "mini_triplets.jsonl", form="triplets")
+    recipe = Recipe("smollm2", [Stage("contrastive", steps or STEPS, LEARNING_RATE, BATCH)], [data], seed=seed)
+    (rows,), _ = recipes.load_examples(recipe, folder or DATA, datasets.wikipedia_sentences())
+    return rows if folder else rows[:PAIRS]
 
 
 def _file_name(name: str) -> str:
@@ -230,11 +241,12 @@ class Objective:
     """
 
     def __init__(self, variant: Variant, probe: "Probe", run: Run):
-        self.variant, self.run, self.u = variant, run, torch.from_numpy(probe.u).float()
+        self.variant, self.run, device = variant, run, run.embedder.backbone.device
+        self.u = torch.from_numpy(probe.u).float().to(device)
         self.start = float(probe.alpha0)
         self.scale: float | None = None
         self.rest = probe.rest0
-        self.log_tau = torch.tensor(float(np.log(variant.temperature)), requires_grad=variant.learned)
+        self.log_tau = torch.tensor(float(np.log(variant.temperature)), device=device, requires_grad=variant.learned)
         self.tau_optimizer = torch.optim.Adam([self.log_tau], lr=0.05) if variant.learned else None
 
     def __call__(self, batch: list[Example]) -> torch.Tensor:

@@ -166,12 +166,12 @@ def _tell_faults(files: Sequence[Path], faults: Callable[[Path], list[str]], sum
     raise SystemExit(int(wrong))
 
 
-# --- Measurements behind lesson 05 --------------------------------------------------------------
+# --- Measurements behind lessons ----------------------------------------------------------------
 
 
 @click.group()
 def study() -> None:
-    """Measure again what lesson 05 quotes."""
+    """Measure again what lessons quote."""
 
 
 @study.command()
@@ -207,6 +207,22 @@ def words(lists: Path) -> None:
 
 @study.command()
 @click.argument("names", nargs=-1)
+@click.option("--data", type=PATH, help="Folder with nli_triplets.jsonl; without it only trained runs are measured.")
+@click.option("--lists", type=PATH, help="Folder with four more word lists; see data/README.md.")
+@click.option("--work", type=PATH, default=Path("runs/family_seeds"), show_default=True, help="Folder of the adapters.")
+def seeds(names: Sequence[str], **options: object) -> None:
+    """Train shipped recipes with other seeds.
+
+    Those of smol-eol-cse and smol-sgpt-nli, or NAMES. Writes an adapter for every seed into WORK, and what lessons 03
+    and 05 say of each into data/family_seeds.json. A run takes one or two minutes on a GPU, and hours on two cores.
+    """
+    from course_utils.training import seeds as runs
+
+    click.echo(f"written to {runs.run_all(names, report=click.echo, **options)}")
+
+
+@study.command()
+@click.argument("names", nargs=-1)
 def tokens(names: Sequence[str]) -> None:
     """Search documents that are written with K tokens.
 
@@ -217,3 +233,27 @@ def tokens(names: Sequence[str]) -> None:
     from course_utils.training.cards import wikipedia_sample
 
     click.echo(f"written to {worth.write(wikipedia_sample(), names, report=click.echo)}")
+
+
+@study.command()
+@click.option("--data", type=PATH, required=True, help="Folder of the training data.")
+@click.option("--out", type=PATH, default=Path("runs/splade"), show_default=True, help="Folder of the run.")
+@click.option("--beir", "folders", type=(str, str), multiple=True, metavar="TITLE FOLDER", help="One more collection.")
+@click.option(
+    "--steps", type=click.IntRange(min=0), default=240, show_default=True, help="0: the head before training."
+)
+@click.option("--flops", type=float, nargs=2, default=(0.01, 0.003), show_default=True, help="λ of queries, documents.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+def splade(data: Path, out: Path, folders: Sequence[tuple[str, str]], **settings: object) -> None:
+    """Train a sparse head and give collections their lists.
+
+    The data are those of `several-tokens train smol-sgpt-qa`; the collections the Wikipedia sections of lesson 04 and
+    those of --beir. Writes adapter, bias, log and one file of lists for each collection into OUT; what is there is
+    kept. Takes about six minutes on a large GPU, and hours on two cores. `several-tokens search --lists OUT` compares.
+    """
+    from course_utils.texts import datasets, readers
+    from course_utils.training import splade_run
+
+    measured = {"Wikipedia sections": datasets.wikipedia_retrieval()}
+    measured |= {title: readers.retrieval(folder) for title, folder in folders}
+    splade_run.study(data, out, measured, splade_run.Settings(**settings), click.echo)

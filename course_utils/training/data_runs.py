@@ -8,7 +8,7 @@ and on the probe of :mod:`course_utils.training.causes`.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -233,3 +233,33 @@ def _shipped(log: dict, pairs: np.ndarray) -> dict:
 def read(path: Path = FILE) -> dict:
     """The logs that ship."""
     return gates.json_value(gates.read_text(path), path.name)
+
+
+def by_arm(made: dict) -> dict[str, list[dict]]:
+    """The logs of each arm of :data:`ARMS` that was run, in the order of their seeds."""
+    runs = sorted(made["runs"], key=lambda log: log["seed"])
+    return {arm: found for arm in ARMS if (found := [log for log in runs if log["arm"] == arm])}
+
+
+def correlations(made: dict, arm: str) -> dict[str, np.ndarray]:
+    """What the runs of one arm reach on each word list, ``[seeds]``.
+
+    Raises:
+        ValueError: an arm that was not run or not measured on word lists.
+    """
+    found = by_arm(made).get(arm, [])
+    if not found or not found[0]["lists"]:
+        raise ValueError(f"no run of {arm!r} was measured on word lists; choose from {', '.join(by_arm(made))}")
+    return {name: np.array([log["lists"][name] for log in found]) for name in found[0]["lists"]}
+
+
+def indices(made: dict, rows: Sequence[Mapping]) -> np.ndarray:
+    """By how much the first arm's preference is above the second's, ``[pairs of lists, seeds]``.
+
+    Args:
+        rows: with ``similarity`` and ``relatedness``, as in ``made["comparison"]``.
+    """
+    one, other = (correlations(made, made[side]) for side in ("first", "second"))
+    return np.array(
+        [one[r["similarity"]] - one[r["relatedness"]] - other[r["similarity"]] + other[r["relatedness"]] for r in rows]
+    )

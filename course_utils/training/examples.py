@@ -18,6 +18,7 @@ class Example(NamedTuple):
         negative_group: the group of ``negative``, which is no negative for that group either.
         topic: batches are made of examples of the same topic, where a data set has several.
         unlabelled: a text alone, anchor and positive in one, which only the teacher has something to say about.
+        guided: whether the teacher, where there is one, has a say.
     """
 
     anchor: str
@@ -29,6 +30,7 @@ class Example(NamedTuple):
     topic: int = 0
     negative_group: str | None = None
     unlabelled: bool = False
+    guided: bool = True
 
 
 def mine_negatives(examples: list[Example], rng: random.Random, depth: int = 10) -> list[Example]:

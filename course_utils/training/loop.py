@@ -36,8 +36,8 @@ LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 MASKED_SHARE = 0.2
 #: What an example consists of, as :attr:`Run.given` names it.
 SIDES = ("anchors", "positives", "negatives")
-#: Tokens that go through the transformer at once.
-PIECE_TOKENS = 1024
+#: Tokens that go through the transformer at once: as many as keep a processor busy and fit into its memory.
+PIECE_TOKENS = {"cpu": 1024, "cuda": 8192}
 
 
 def info_nce(
@@ -107,10 +107,11 @@ def cached_loss(
     encodings = _sides(embedder, batch, max_tokens)
     with torch.no_grad():
         embeddings = embed(embedder, encodings)
+    torch.clear_autocast_cache()  # weights that were cast without gradients must not be used again
     embeddings.requires_grad_()
     loss = _contrast(embeddings, batch, temperature, guidance)
     loss.backward()
-    for piece in length_batches([len(e.ids) for e in encodings], PIECE_TOKENS):
+    for piece in length_batches([len(e.ids) for e in encodings], piece_tokens(embedder)):
         again = embed(embedder, [encodings[i] for i in piece])
         with torch.autocast(again.device.type, enabled=False):
             again.backward(embeddings.grad[piece])
@@ -145,7 +146,9 @@ def _contrast(
         return guidance(embeddings, *texts_of(batch))
     anchors, positives, negatives = embeddings.tensor_split([len(batch), 2 * len(batch)])
     loss = info_nce(anchors, positives, negatives, temperature, false_negatives(batch))
-    return loss if guidance is None else loss + guidance(embeddings, *texts_of(batch))
+    if guidance is None or not batch[0].guided:
+        return loss
+    return loss + guidance(embeddings, *texts_of(batch))
 
 
 def masked_next_token_loss(
@@ -186,9 +189,14 @@ def token_states(embedder: Embedder, encodings: Sequence[Encoding]) -> torch.Ten
     return embedder.forward(encodings, pooled=False)
 
 
-def embed(embedder: Embedder, encodings: Sequence[Encoding], batch_tokens: int = PIECE_TOKENS) -> torch.Tensor:
+def piece_tokens(embedder: Embedder) -> int:
+    """Tokens that go through this embedder's transformer at once, see :data:`PIECE_TOKENS`."""
+    return PIECE_TOKENS.get(torch.device(embedder.backbone.device).type, PIECE_TOKENS["cpu"])
+
+
+def embed(embedder: Embedder, encodings: Sequence[Encoding], batch_tokens: int | None = None) -> torch.Tensor:
     """Differentiable embeddings ``[n, d]``, computed in pieces of similar length to save padding."""
-    pieces = list(length_batches([len(e.ids) for e in encodings], batch_tokens))
+    pieces = list(length_batches([len(e.ids) for e in encodings], batch_tokens or piece_tokens(embedder)))
     embeddings = torch.cat([embedder.forward([encodings[i] for i in piece]) for piece in pieces])
     order = torch.tensor([i for piece in pieces for i in piece])
     return embeddings[order.argsort()]
@@ -262,7 +270,7 @@ def train(
     run.given = run.given or {side: _checksum(getattr(e, side[:-1]) for d in datasets for e in d) for side in SIDES}
     if run.guidance:
         ahead = islice(_schedule(recipe, datasets), run.step, until)
-        batches = [batch for stage, batch, _ in ahead if stage.objective != "mntp"]
+        batches = [batch for stage, batch, _ in ahead if stage.objective != "mntp" and batch[0].guided]
         if batches:
             run.guidance.teacher.encode(text for batch in batches for side in texts_of(batch) for text in side)
     with frozen.remembered(run.embedder.backbone.transformer, recipe.first_layer):

@@ -50,7 +50,7 @@ def slope_along(anchors: torch.Tensor, positives: torch.Tensor, u: torch.Tensor,
     la, lp = anchors.norm(dim=1)[:, None], positives.norm(dim=1)[None, :]
     alpha, beta = (anchors @ u)[:, None] / la, (positives @ u)[None, :] / lp
     c = cosine(anchors, positives)
-    pull = (c / temperature).softmax(dim=1) - torch.eye(len(c), dtype=c.dtype)
+    pull = (c / temperature).softmax(dim=1) - torch.eye(len(c), dtype=c.dtype, device=c.device)
     return (pull * ((beta - c * alpha) / la + (alpha - c * beta) / lp)).sum() / (len(c) * temperature)
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import get_origin
 
-from course_utils import gates
+from course_utils import gates, installed_alone
 from course_utils.models.weights import ENCODERS
 from course_utils.texts.readers import read_jsonl
 from course_utils.training.examples import Example, by_instruction, by_topic, mine_negatives, mine_with_teacher
@@ -67,6 +67,8 @@ class Data:
         one_instruction: make batches of one instruction, where the rows bring their own.
         stages: numbers, from 1, of the stages that draw from this file; an empty list means all.
         column: where an unlabelled file's text stands, if not under ``text``.
+        teacher: ``false`` keeps the recipe's teacher out of these batches, for instance where an instruction decides
+            what is near: it knows of none.
     """
 
     file: str
@@ -81,6 +83,7 @@ class Data:
     one_instruction: bool = False
     stages: list[int] = field(default_factory=list)
     column: str | None = None
+    teacher: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,8 @@ def read(path: Path | str) -> Recipe:
     path = gates.expanded(path)
     if not gates.is_file(path):
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise FileNotFoundError(f"no recipe {path}; recipes that ship with the course: {known}")
+        ships = f"recipes that ship with the course: {known}{installed_alone(path)}"
+        raise FileNotFoundError(f"no recipe {path}; {ships}")
     try:
         raw = tomllib.loads(gates.read_text(path))
     except tomllib.TOMLDecodeError as error:
@@ -214,7 +218,7 @@ def _check_teacher(recipe: Recipe, name: str) -> None:
     contrasted = [n for n, stage in enumerate(recipe.stage, 1) if stage.objective != "mntp"]
     for d in recipe.data:
         if d.form == "unlabelled" and any(in_stage(d, n) for n in contrasted):
-            if not term or term.loss == "margin":
+            if not term or term.loss == "margin" or d.teacher is False:
                 raise ValueError(
                     f"{name}: {d.file} has the form 'unlabelled': it needs a [teacher] with the loss 'distribution'"
                 )
@@ -309,6 +313,7 @@ def load_examples(
         elif data.mine:
             examples = mine_negatives(examples, rng)
         examples = by_instruction(examples) if data.one_instruction else examples
+        examples = [e._replace(guided=False) for e in examples] if data.teacher is False else examples
         datasets.append(by_topic(examples, largest, recipe.seed) if data.topics else examples)
         if len(datasets[-1]) < largest:
             raise ValueError(f"{data.file} gives {len(datasets[-1])} examples, fewer than one batch of {largest}")

@@ -36,7 +36,8 @@ myst_heading_anchors = 5
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": False}
+autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": False, "no-value": True}
+autodoc_preserve_defaults = True  # `path: Path = FILE`, not where that file lies on the machine that built the site
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_use_ivar = True  # an attribute is described by its class and not once more on its own
 add_module_names = False
@@ -63,7 +64,7 @@ html_theme_options = {
     "navbar_end": [],
     "navbar_persistent": [],  # the search field stands in the sidebar already
 }
-#: Where the course lies, such as https://github.com/OWNER/NAME. Without it lessons can be downloaded, not launched.
+#: Where the course lies, from address.toml. Without it lessons can be downloaded, not launched.
 repository = os.environ.get("SITE_REPOSITORY", "")
 if repository:
     html_theme_options |= {

@@ -239,3 +239,25 @@ def test_a_partial_correlation_refuses_what_leaves_nothing():
         co.partial_spearman(x, x**2, [x])
     with pytest.raises(ValueError, match="differ in length"):
         co.partial_spearman(x, x, [x[:3]])
+
+
+def test_a_threshold_from_one_half_lets_through_what_it_does_in_the_other():
+    same, different = np.arange(8), np.arange(8, 28)
+    apart = np.r_[np.ones(8), np.zeros(20)]
+    found = co.merged_by_halves([apart, np.ones(28), -apart], same, different, splits=5)
+    assert found.shape == (5, 3, 3)
+    assert (found[:, 0] == [0, 0, 1]).all()  # told apart: nothing merged wrongly, every duplicate found
+    assert (found[:, 1] == 1).all() and (found[:, 2] == 1).all()  # all alike, or upside down: everything passes
+
+
+def test_halves_are_drawn_anew_and_are_the_same_for_all_candidates():
+    rng = np.random.default_rng(3)
+    c = rng.normal(size=60)
+    same, different = np.arange(20), np.arange(20, 60)
+    found = co.merged_by_halves([c, 2 * c + 1], same, different, keep=0.5, splits=40)
+    assert (found[:, 0] == found[:, 1]).all() and len(np.unique(found[:, 0, 1])) > 3
+    assert co.merged_by_halves([c], same, different, keep=1.0)[..., 2].mean() < 1  # the other half may lie lower
+    by_hand = co.let_through(c[different], c[same], 0.5)
+    assert found[:, 0, :2].mean() == pytest.approx(by_hand, abs=0.08)
+    with pytest.raises(ValueError, match="two halves need even numbers of pairs; got 3 and 40"):
+        co.merged_by_halves([c], same[:3], different)

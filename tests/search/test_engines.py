@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.sparse import csr_array
 from course_utils.measures.alignment import special_ids
 from course_utils.measures.evaluation import rank
 from course_utils.models import registry, store
-from course_utils.search import anserini, engines, sparse
+from course_utils.search import anserini, bulk, engines, sparse
 from course_utils.shipped import arrays
 from course_utils.texts.datasets import wikipedia_sentences
 
@@ -149,7 +150,7 @@ def test_float_weights_come_back_unchanged(tmp_path):
     documents = random_vectors(50, 6, 5, seed=3)
     documents.data[:4] = np.float32([1e-30, 3.4e38, 0.1, 1 / 3])
     texts = [f'text {i} "quoted"\n' for i in range(50)]
-    anserini.write_anserini(tmp_path / "docs.jsonl", documents, named("d", 50), TOKENS, texts)
+    anserini.write_anserini(tmp_path / "docs.jsonl", documents, named("d", 50), TOKENS, texts, empty=True)
     read = anserini.read_anserini(tmp_path / "docs.jsonl", TOKENS)
     assert read.ids == named("d", 50) and read.contents == texts
     assert read.documents.dtype == np.float32 and read.documents.shape == (50, 6)
@@ -159,7 +160,7 @@ def test_float_weights_come_back_unchanged(tmp_path):
 
 def test_whole_weights_are_written_as_whole_numbers_and_zeros_not_at_all(tmp_path):
     documents = csr_array(([7, 0, 300], [1, 4, 0], [0, 2, 2, 3]), shape=(3, 6), dtype=np.int32)
-    anserini.write_anserini(tmp_path / "docs.jsonl", documents, ["a", "b", "c"], TOKENS)
+    anserini.write_anserini(tmp_path / "docs.jsonl", documents, ["a", "b", "c"], TOKENS, empty=True)
     lines = (tmp_path / "docs.jsonl").read_text(encoding="utf-8").splitlines()
     assert lines == [
         '{"id": "a", "contents": "", "vector": {"game": 7}}',
@@ -182,7 +183,7 @@ def test_a_failed_export_leaves_the_older_file_alone(tmp_path):
     path = tmp_path / "docs.jsonl"
     path.write_text("old", encoding="utf-8")
     with pytest.raises(TypeError):
-        anserini.write_anserini(path, random_vectors(2, 6, 5, seed=3), ["a", "b"], TOKENS, ["text", object()])
+        anserini.write_anserini(path, csr_array(np.eye(2, 6)), ["a", "b"], TOKENS, ["text", object()])
     assert path.read_text(encoding="utf-8") == "old"
 
 
@@ -265,9 +266,9 @@ def ask(engine: str, documents, ids, queries, query_ids, k: int):
     """Index and search in one go, with nothing that the engine could skip."""
     if engine == "qdrant":
         client = engines.qdrant_client(":memory:")
-        engines.qdrant_index(client, documents, ids)
+        engines.qdrant_index(client, documents, ids, empty=True)
         return engines.qdrant_search(client, queries, query_ids, k)
-    index = engines.seismic_index(documents, ids, n_postings=10**6, num_threads=1)
+    index = engines.seismic_index(documents, ids, empty=True, n_postings=10**6, num_threads=1)
     return engines.seismic_search(index, queries, query_ids, k)
 
 
@@ -350,7 +351,7 @@ def test_qdrant_in_a_folder_is_still_there_when_it_is_opened_again(tmp_path):
     documents, queries = random_vectors(20, 9, 5, seed=8), random_vectors(4, 9, 3, seed=9)
     ids, query_ids = named("d", 20), named("q", 4)
     client = engines.qdrant_client(tmp_path / "index")
-    engines.qdrant_index(client, documents, ids, collection="docs", vector="tokens")
+    engines.qdrant_index(client, documents, ids, collection="docs", vector="tokens", empty=True)
     client.close()
     client = engines.qdrant_client(tmp_path / "index")
     run = engines.qdrant_search(client, queries, query_ids, collection="docs", vector="tokens")
@@ -436,7 +437,7 @@ def test_the_same_functions_speak_to_a_server(server):
     ids, query_ids = named("d", 300), named("q", 6)
     client = engines.qdrant_client(f"http://127.0.0.1:{server.server_port}", check_compatibility=False)
     for _ in range(2):
-        engines.qdrant_index(client, documents, ids, replace=True)
+        engines.qdrant_index(client, documents, ids, replace=True, empty=True)
     assert server.made["name"] == "documents" and server.made["vectors"] == ["aligned_tokens"]
     assert len(server.made["points"]) == 300  # more than one batch
     run = engines.qdrant_search(client, queries, query_ids, 7)
@@ -470,6 +471,42 @@ def test_documents_that_cannot_be_indexed_are_refused():
     with pytest.raises(ValueError, match="documents: row 1 holds the weight nan; weights must be finite"):
         engines.qdrant_index(client, csr_array(np.array([[1.0, 0], [0, np.nan]])), ["a", "b"])
     assert not client.collection_exists("documents")
+
+
+#: Every exporter, as a function of documents and ids and a place to write to.
+EXPORTERS = {
+    "anserini": lambda documents, ids, path: anserini.write_anserini(path, documents, ids, TOKENS[:3]),
+    "opensearch, elasticsearch": lambda documents, ids, path: bulk.write_bulk(path, documents, ids),
+    "qdrant": lambda documents, ids, path: engines.qdrant_index(engines.qdrant_client(), documents, ids),
+    "seismic": lambda documents, ids, path: engines.seismic_index(documents, ids),
+}
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize(
+    ("changed", "ids", "said"),
+    [
+        ([0, 0, 0], ["a", "b"], "1 of 2 documents have no token, for instance 'b'; .*leave them out"),
+        ([0, 1, 0], ["a", "a"], "ids: 'a' occurs twice, at 0 and 1"),
+        ([0, np.nan, 0], ["a", "b"], "documents: row 1 holds the weight nan; weights must be finite"),
+        ([0, np.inf, 0], ["a", "b"], "documents: row 1 holds the weight inf; weights must be finite"),
+        ([0, -np.inf, 0], ["a", "b"], "documents: row 1 holds the weight -inf; weights must be finite"),
+    ],
+)
+def test_every_exporter_refuses_what_no_engine_should_hold(exporter, changed, ids, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_require", lambda *_: None)  # Seismic need not be here to refuse
+    monkeypatch.setitem(sys.modules, "seismic", sys.modules.get("seismic") or ModuleType("seismic"))
+    documents = csr_array(np.array([[1.0, 0, 2], changed], dtype=np.float32))
+    with pytest.raises(ValueError, match=said):
+        EXPORTERS[exporter](documents, ids, tmp_path / "documents.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_document_whose_weights_are_stored_zeros_has_no_token():
+    documents = csr_array(([1.0, 0.0], [0, 1], [0, 1, 2]), shape=(2, 3))
+    with pytest.raises(ValueError, match="for instance 'b'"):
+        sparse.exportable(documents, ["a", "b"])
+    assert sparse.exportable(documents, ["a", "b"], empty=True)[1] == ["a", "b"]
 
 
 def test_the_callers_arrays_are_left_as_they_are():

@@ -105,11 +105,11 @@ def test_the_time_is_told_before_the_work_and_what_is_done_is_not_encoded_again(
 
     monkeypatch.setattr(collections, "source", lambda *_: {"x": "y"})
     monkeypatch.setattr(collections, "merged", lambda *_: Within())
-    first = results._embedded(Loaded(), texts, False, "float32", lines.append)
+    first = results.embeddings_of(Loaded(), texts, False, "float32", lines.append)
     assert first.documents.shape == (9, 4) and first.queries.shape == (1, 4)
     assert "for 1 000 documents here" in lines[0] and "the 10 texts that are left" in lines[0]
     encoded.clear()
-    again = results._embedded(Loaded(), texts, False, "float32", lines.append)
+    again = results.embeddings_of(Loaded(), texts, False, "float32", lines.append)
     assert not encoded and len(lines) == 1
     np.testing.assert_array_equal(again.documents, first.documents)
 
@@ -174,7 +174,7 @@ def test_the_command_reads_a_folder_and_writes_a_row(bench, collection, tmp_path
         return {"embedder": embedder.spec.name, "nDCG@10": {"dense, raw": [1.0, 0.5]}}
 
     monkeypatch.setattr("course_utils.models.embedder.load", lambda name, dtype: Loaded())
-    monkeypatch.setattr(results, "_embedded", lambda *arguments: arguments[1:4])
+    monkeypatch.setattr(results, "embeddings_of", lambda *arguments: arguments[1:4])
     monkeypatch.setattr(results, "measure", measured)
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
     options = ["--beir", str(folder), "--title", "Small", "--dtype", "bfloat16", "--ignore-identical-ids"]

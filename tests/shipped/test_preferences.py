@@ -50,6 +50,12 @@ def test_the_list_that_did_not_ask_for_similarity_is_left_out_and_the_rest_corre
     assert all(row["p, Holm"] <= old["p, Holm"] for row in kept for old in rows if old["value"] == row["value"])
 
 
+def test_gaps_are_the_rows_with_their_intervals_by_title():
+    row = {"similarity": "simverb", "relatedness": "men", "value": 0.2, "low": -0.1, "high": 0.5, "p": 0.3}
+    (name, gap), *others = preferences.gaps([row]).items()
+    assert (name, gap.value, gap.low, gap.high, others) == ("SimVerb-3500 − MEN", 0.2, -0.1, 0.5, [])
+
+
 def test_seeds_that_differ_widen_the_interval():
     lists, rng = _lists(), np.random.default_rng(3)
     sides = [

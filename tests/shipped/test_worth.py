@@ -69,3 +69,16 @@ def test_what_ships_has_a_value_for_every_way_number_and_query():
         for way in worth.WAYS + worth.NULLS:
             assert np.array(found[way]["nDCG@10"]).shape == (len(worth.KS), found["queries"])
             assert found[way]["cosine"] == sorted(found[way]["cosine"])
+
+
+def test_what_is_kept_is_a_ratio_of_means_whose_interval_draws_queries():
+    rng = np.random.default_rng(0)
+    whole = rng.uniform(0.2, 1, 200)
+    half = worth.kept(whole / 2, whole)
+    assert (half.value, half.low, half.high) == pytest.approx((0.5, 0.5, 0.5))  # the same queries on both sides
+    noisy = worth.kept(rng.permutation(whole), whole)
+    assert noisy.value == pytest.approx(1) and noisy.low < 0.97 and noisy.high > 1.03
+    assert noisy.value != pytest.approx((whole[::-1] / whole).mean(), abs=0.05)  # no mean of ratios
+    for one, other in (([0.1], [0.1, 0.2]), ([], []), ([[0.1]], [[0.1]])):
+        with pytest.raises(ValueError, match="a value for each query on both sides is needed"):
+            worth.kept(one, other)

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 from browser.lab import BROWSER_FLAGS, chromium
+from inspection import CUT_OFF
 from playwright.sync_api import sync_playwright
 from repo import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
-
-#: Where a browser may go: nowhere but to this machine. Names of other hosts resolve to nothing.
-CUT_OFF = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
 @pytest.fixture(scope="session")

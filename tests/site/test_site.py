@@ -5,8 +5,8 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
+import inspection
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from repo import NOTEBOOKS, ROOT, lessons, solutions
 
@@ -14,9 +14,6 @@ pytestmark = pytest.mark.browser
 
 SCREENSHOTS = ROOT / "build" / "screenshots" / "site"
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
-#: The other theme changes colours only, so only contrast is looked at again, and not on pages of the package.
-IN_THE_DARK = {"resultTypes": ["violations"], "preload": False, "runOnly": ["color-contrast"]}
-SEVERE = ("serious", "critical")
 
 
 class Page(HTMLParser):
@@ -112,9 +109,16 @@ def test_solutions_are_folded_and_the_download_is_what_is_committed(site):
         assert f"_sources/notebooks/{path.relative_to(NOTEBOOKS).as_posix()}" in page
 
 
-def test_without_a_repository_nothing_can_be_launched(site):
-    text = (site / "notebooks" / "00_start_here.html").read_text(encoding="utf-8")
-    assert "colab.research" not in text and "mybinder" not in text
+def test_a_lesson_can_be_launched_where_the_course_has_an_address_and_only_there(site):
+    import address
+
+    known = address.read()
+    for path in lessons():
+        text = (site / path.relative_to(ROOT)).with_suffix(".html").read_text(encoding="utf-8")
+        places = known.launches(path.relative_to(ROOT).as_posix())
+        assert all(place in text for place in places.values()), path.name
+        assert ("colab.research" in text, "mybinder" in text) == (bool(places), bool(places)), path.name
+        assert "set up the course on your machine" in text
 
 
 # --- In a browser without a network ---------------------------------------------------------------
@@ -164,36 +168,40 @@ def visit(chrome, address):
         assert not each.complaints, each.complaints
 
 
-def faults(page, options: dict | None = None) -> list[str]:
-    """What axe-core finds serious or critical on a page."""
-    options = options or {"resultTypes": ["violations"], "preload": False}
-    found = Axe().run(page, options=options).response["violations"]
-    return [
-        f"{v['id']} ({v['impact']}): {node['html'][:160]} … {node['target']}"
-        for v in found if v["impact"] in SEVERE for node in v["nodes"][:3]
-    ]  # fmt: skip
+#: What the button of the theme does; a page that is loaded in the dark is met by the tests of the figure.
+DARKEN = "() => Object.assign(document.documentElement.dataset, {theme: 'dark', mode: 'dark'})"
 
 
-def test_no_page_keeps_anybody_out_or_asks_another_server(visit, pages):
-    opened, wrong = visit(), {}
-    for name in pages:
-        if found := faults(opened.open(name)):
-            wrong[name] = found
-    print(f"axe-core: {len(pages)} pages, {sum(map(len, wrong.values()))} serious or critical violations")
-    assert len(pages) > 60
-    assert not wrong, "\n".join(f"{name}\n  " + "\n  ".join(found) for name, found in wrong.items())
+@pytest.fixture(scope="session")
+def seen(pages, address) -> dict[str, inspection.Seen]:
+    """Every page, visited once; the table of what was found is kept, and printed by the first test."""
+
+    def bright(context):
+        context.add_init_script("localStorage.setItem('mode', 'light'); localStorage.setItem('theme', 'light')")
+
+    return inspection.visit_all({name: f"{address}/{name}" for name in pages}, DARKEN, bright)
 
 
-def test_everything_is_readable_in_the_dark(visit, pages):
-    chosen = [name for name in pages if not name.startswith(("package/", "genindex", "py-modindex"))]
-    opened, wrong = visit(theme="dark"), {}
-    for name in chosen:
-        page = opened.open(name)
-        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-        if found := faults(page, IN_THE_DARK):
-            wrong[name] = found
-    assert len(chosen) > 45
-    assert not wrong, "\n".join(f"{name}\n  " + "\n  ".join(found) for name, found in wrong.items())
+def test_no_page_keeps_anybody_out_in_either_theme(seen, capsys):
+    with capsys.disabled():
+        print("", inspection.table(seen), sep="\n")
+    assert len(seen) > 75
+    assert not inspection.told(seen, "light") + inspection.told(seen, "dark")
+
+
+def test_no_page_asks_another_server_or_complains(seen):
+    assert not inspection.told(seen, "foreign") + inspection.told(seen, "complaints")
+
+
+@pytest.mark.parametrize("window", inspection.NARROW)
+def test_no_page_slides_sideways(seen, window):
+    assert not {name: each.narrow[window] for name, each in seen.items() if window in each.narrow}
+
+
+def test_figures_keep_their_letters_legible_on_a_phone(seen):
+    """Drawn at 90 dots an inch, letters of 10 points are 12.5 pixels high; three quarters of that can be read."""
+    assert any(each.smallest < 1 for each in seen.values())
+    assert {name: each.smallest for name, each in seen.items() if each.smallest < 0.72} == {}
 
 
 def test_search_finds_anisotropy(visit):
@@ -203,14 +211,14 @@ def test_search_finds_anisotropy(visit):
     assert any("glossary" in link or "notebooks/03" in link for link in links), links
 
 
-def test_a_lesson_on_a_phone_does_not_slide_sideways(visit):
+def test_a_phone_is_photographed(visit):
+    """Pictures for people to look at; `test_no_page_slides_sideways` measures."""
     for theme in ("light", "dark"):
         opened = visit(PHONE, theme)
         for name in ("index", "notebooks/00_start_here", "notebooks/03_first_principal_component"):
             page = opened.open(f"{name}.html")
-            width = page.evaluate("document.documentElement.scrollWidth")
+            assert page.evaluate("document.documentElement.dataset.theme") == theme
             opened.keep(f"phone_{theme}_{name.split('/')[-1]}")
-            assert width <= PHONE["width"] + 1, (name, width)
 
 
 # --- The live figure ------------------------------------------------------------------------------

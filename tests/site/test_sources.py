@@ -6,6 +6,7 @@ import re
 
 import pytest
 import site_pages
+from address import Address
 from site_sources import BrokenLink, Sources, collect, html, markdown, notebook, outside_code, slug
 
 PIXEL = base64.b64encode(b"\x89PNG not really").decode()
@@ -21,6 +22,9 @@ def course(tmp_path):
         "notebooks/solutions/00_start.ipynb": json.dumps({"cells": [], "metadata": {}}),
         "docs/glossary.md": "# Glossary\n",
         "docs/site/index.md": "# First\n\n[a card](../../data/README.md)\n",
+        "docs/site/run.md": "# Ways\n",
+        "docs/badges/binder.svg": "<svg/>",
+        "docs/badges/colab.svg": "<svg/>",
         "data/README.md": "# Data\n",
         "data/rows.jsonl": "{}\n",
         "README.md": "# Course\n",
@@ -37,7 +41,7 @@ LESSON = "notebooks/00_start.ipynb"
 
 def test_lessons_and_appendices_are_found_not_listed(course):
     found = [page.as_posix() for page in course.pages()]
-    assert "notebooks/00_start.ipynb" in found and "notebooks/03a_layers.ipynb" in found and len(found) == 7
+    assert "notebooks/00_start.ipynb" in found and "notebooks/03a_layers.ipynb" in found and len(found) == 8
 
 
 @pytest.mark.parametrize(
@@ -67,9 +71,9 @@ def test_a_file_that_is_no_page_is_copied_or_linked_in_the_repository(course):
     page = course.pages()[-1]
     course.rewritten("data/rows.jsonl", course.root.joinpath("README.md").relative_to(course.root))
     assert (course.out / "data" / "rows.jsonl").read_text(encoding="utf-8") == "{}\n"
-    known = Sources(course.root, course.out, "https://example.org/a/b")
+    known = Sources(course.root, course.out, Address("https://github.com/a/b"))
     assert known.rewritten("rows.jsonl", known.root.joinpath("data/README.md").relative_to(known.root)) == (
-        "https://example.org/a/b/blob/main/data/rows.jsonl"
+        "https://github.com/a/b/blob/main/data/rows.jsonl"
     )
     assert page
 
@@ -163,6 +167,22 @@ def test_solutions_are_folded_and_lessons_are_not(course):
     assert content == code(), "the notebook that was given is left as it is"
 
 
+def test_below_its_title_a_lesson_says_where_it_can_be_run(course):
+    lesson = next(p for p in course.pages() if p.as_posix() == LESSON)
+    title = {"cells": [{"cell_type": "markdown", "source": ["# Lesson\n", "\n", "Text"], "metadata": {}}]}
+    [cell] = notebook(title, lesson, course)["cells"]
+    assert cell["source"].startswith(
+        "# Lesson\n\nTo run this lesson, [set up the course on your machine](../README.md)"
+    )
+    assert cell["source"].endswith("[all ways to run it](../run.md).\n\nText")
+    known = Sources(course.root, course.out, Address("https://github.com/a/b"))
+    [cell] = notebook(title, lesson, known)["cells"]
+    assert "[![Open in Binder](../docs/badges/binder.svg)](https://mybinder.org/v2/gh/a/b/main?" in cell["source"]
+    assert (course.out / "docs" / "badges" / "colab.svg").is_file()
+    solution = next(p for p in course.pages() if "solutions" in p.parts)
+    assert "To run this" not in notebook(title, solution, known)["cells"][0]["source"]
+
+
 def test_an_image_becomes_a_file_and_what_scrolls_has_a_name(course):
     page = next(p for p in course.pages() if "solutions" in p.parts)
     shown = (
@@ -182,7 +202,7 @@ def test_a_heading_has_one_anchor_whoever_writes_it():
 
 
 def test_every_page_stands_in_a_table_of_contents(course):
-    staged = [*collect(course), course.root.joinpath("run.md").relative_to(course.root)]
+    staged = collect(course)
     made = site_pages.contents(staged, [])
     for page in staged:
         assert page.as_posix() == "index.md" or page.as_posix() in made

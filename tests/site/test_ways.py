@@ -4,15 +4,17 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 
+import address
 import newest
 import pytest
-from repo import ROOT
+from address import Address
+from bare import without_the_course
+from repo import ROOT, project_files
 
 CELL = ROOT / "docs" / "site" / "colab_cell.py"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -20,16 +22,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 @pytest.fixture
 def bare(tmp_path) -> Path:
-    """The Python of a virtual environment that has packages but not the course, as on a server for notebooks."""
-    venv.create(tmp_path / "venv", with_pip=False)
-    python = tmp_path / "venv" / "bin" / "python"
-    purelib = sysconfig.get_path("purelib", vars={"base": str(tmp_path / "venv")})
-    here = Path(sysconfig.get_path("purelib"))
-    # Whatever makes the course itself importable stays behind: neither its finder nor its metadata is seen.
-    for entry in here.iterdir():
-        if not re.match(r"__editable__|several_tokens|.*\.pth$", entry.name):
-            (Path(purelib) / entry.name).symlink_to(entry)
-    return python
+    return without_the_course(tmp_path / "venv")
 
 
 def test_the_first_cell_for_colab_makes_the_course_importable(bare, tmp_path):
@@ -127,6 +120,12 @@ def test_newest_reads_the_pins_and_says_what_moved(tmp_path):
     ]
 
 
+def test_what_is_held_stays_at_its_pin():
+    assert newest.wanted({"torch": "2.0", "ray[data]": "1.0"}, ["torch"]) == ["torch==2.0", "ray[data]"]
+    with pytest.raises(ValueError, match="does not pin tourch"):
+        newest.wanted({"torch": "2.0"}, ["tourch"])
+
+
 def test_what_newest_leaves_out_is_there():
     assert all((ROOT / path).exists() for path in newest.LEFT_OUT)
     assert sys.version_info >= (3, 11)
@@ -147,7 +146,44 @@ def test_with_a_repository_a_lesson_can_be_launched(tmp_path):
     content = {"cells": cells, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}}}
     lesson = json.dumps(content | {"nbformat": 4, "nbformat_minor": 5})
     (source / "notebooks" / "00_a.ipynb").write_text(lesson, encoding="utf-8")
-    assert build_site.build(source, out, "https://github.com/someone/course") == 0
+    assert build_site.build(source, out, Address("https://github.com/someone/course")) == 0
     page = (out / "notebooks" / "00_a.html").read_text(encoding="utf-8")
-    assert "https://colab.research.google.com/github/someone/course/blob/main/notebooks/00_a.ipynb" in page
-    assert re.search(r"https://mybinder\.org/v2/gh/someone/course/main\?urlpath=lab/tree/notebooks/00_a\.ipynb", page)
+    # The badges and the theme's own buttons lead to the same places.
+    for place in Address("https://github.com/someone/course").launches("notebooks/00_a.ipynb").values():
+        assert place in page
+
+
+def test_the_address_stands_in_one_place_and_the_badges_follow_it():
+    known, readme = address.read(), address.README.read_text(encoding="utf-8")
+    assert address.with_badges(readme, known) == readme, "run tools/address.py: README.md and address.toml differ"
+    assert ("mybinder.org" in readme) == bool(known.repository)
+    others = [path for path in project_files() if path.suffix in {".md", ".toml", ".cff", ".ipynb"}]
+    named = {path.name for path in others if "mybinder.org/v2" in path.read_text(encoding="utf-8")}
+    assert named <= {"README.md"}
+
+
+def test_one_command_writes_the_address_down(tmp_path, monkeypatch):
+    setting, readme = tmp_path / "address.toml", tmp_path / "README.md"
+    shutil.copy(address.FILE, setting)
+    shutil.copy(address.README, readme)
+    before = readme.read_text(encoding="utf-8")
+    known = Address("https://github.com/someone/course", "v1.2")
+    address.write(known, setting, readme)
+    assert address.read(setting) == known
+    assert "(docs/badges/binder.svg)](https://mybinder.org/v2/gh/someone/course/v1.2?urlpath=lab/tree/notebooks/" in (
+        readme.read_text(encoding="utf-8")
+    )
+    address.write(address.read(), setting, readme)
+    assert readme.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("wrong", ["github.com/a/b", "https://gitlab.com/a/b", "https://github.com/a/b.git", "ADDRESS"])
+def test_an_address_that_nothing_could_open_is_refused(wrong):
+    with pytest.raises(ValueError, match="must have the form https://github.com/OWNER/NAME"):
+        Address(wrong)
+
+
+def test_badges_need_no_other_server():
+    for service in ("binder", "colab"):
+        picture = (ROOT / "docs" / "badges" / f"{service}.svg").read_text(encoding="utf-8")
+        assert service in picture.lower() and "href" not in picture and "url(" not in picture

@@ -20,12 +20,12 @@ def llama(tmp_path_factory):
 @pytest.fixture(scope="module")
 def texts():
     """Reading the articles and the triples takes seconds; each seed's are read once."""
-    return cache(causes._triples), causes.datasets.wikipedia_sentences(24)
+    return cache(causes.triples), causes.datasets.wikipedia_sentences(24)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, texts):
-    monkeypatch.setattr(causes, "_triples", texts[0])
+    monkeypatch.setattr(causes, "triples", texts[0])
     monkeypatch.setattr(causes.datasets, "wikipedia_sentences", lambda n=None: texts[1][:n])
     monkeypatch.setattr(causes, "SENTENCES", 24)
     monkeypatch.setattr(causes, "FEWER", 8)

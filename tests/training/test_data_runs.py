@@ -81,8 +81,40 @@ def test_what_is_missing_or_unknown_is_said(tmp_path):
 def test_what_ships_is_complete():
     made = data_runs.read()
     assert made["recipe"]["stage"][0]["steps"] == 30 and made["command"] == data_runs.COMMAND
-    seeds = {}
-    for run in made["runs"]:
-        seeds.setdefault(run["arm"], set()).add(run["seed"])
-        assert len(run["losses"]) == 30 and run["losses"][-1] < run["losses"][0]
-    assert seeds[COMPARED[0]] == seeds[COMPARED[1]] and len(made["comparison"]) == 9
+    by_arm = data_runs.by_arm(made)
+    assert list(by_arm) == list(ARMS) and (made["first"], made["second"]) == COMPARED
+    for arm, runs in by_arm.items():
+        assert [run["seed"] for run in runs] == [1, 2, 3], arm
+        assert all(len(run["losses"]) == 30 and run["losses"][-1] < run["losses"][0] for run in runs)
+        assert all(len(run["pairs"]) == len(data_runs.minimal_pairs.read()) for run in runs)
+        assert all((len(run["lists"]) == 0) == ARMS[arm].ships for run in runs)
+        assert len({tuple(run["losses"]) for run in runs}) == 3  # a seed is not another one's copy
+    assert len({run["backbone_sha256"] for runs in by_arm.values() for run in runs}) == 1
+
+
+def test_the_comparison_that_ships_follows_from_the_runs_that_ship():
+    made = data_runs.read()
+    assert len(made["comparison"]) == 9
+    for row, by_seed in zip(made["comparison"], data_runs.indices(made, made["comparison"]), strict=True):
+        assert by_seed.shape == (3,) and by_seed.mean() == pytest.approx(row["value"], abs=2e-4)
+        assert row["low"] < row["value"] < row["high"] and row["p, Holm"] >= row["p"]
+
+
+def test_runs_are_found_by_arm_and_seed():
+    one, other = COMPARED
+    logs = [
+        {"arm": arm, "seed": seed, "lists": {"a": base + seed / 10, "b": 0.1}}
+        for arm, base in ((other, 0.2), (one, 0.5))
+        for seed in (2, 1)
+    ]
+    made = {"runs": [*logs, {"arm": "negation: no hard negatives", "seed": 1, "lists": {}}]}
+    made |= {"first": one, "second": other}
+    assert {arm: [log["seed"] for log in found] for arm, found in data_runs.by_arm(made).items()} == {
+        one: [1, 2], other: [1, 2], "negation: no hard negatives": [1],
+    }  # fmt: skip
+    assert data_runs.correlations(made, one)["a"] == pytest.approx([0.6, 0.7])
+    rows = [{"similarity": "a", "relatedness": "b"}, {"similarity": "b", "relatedness": "a"}]
+    assert data_runs.indices(made, rows) == pytest.approx(np.array([[0.3, 0.3], [-0.3, -0.3]]))
+    for arm in ("negation: no hard negatives", "x"):
+        with pytest.raises(ValueError, match=f"no run of '{arm}' was measured on word lists; choose from entailment"):
+            data_runs.correlations(made, arm)

@@ -137,7 +137,7 @@ def test_contrastive_loss_is_info_nce_of_the_embeddings(llama):
 
 def test_cached_gradients_are_those_of_the_whole_batch(llama, monkeypatch):
     """In pieces of two or three texts, with and without hard negatives, and beside the next-token loss."""
-    monkeypatch.setattr(loop, "PIECE_TOKENS", 24)
+    monkeypatch.setattr(loop, "PIECE_TOKENS", {"cpu": 24})
     batch = [*TRIPLETS[:6], TRIPLETS[9]._replace(negative=None)]
     for objective in ("contrastive", "contrastive+lm"):
         found = {}

@@ -448,6 +448,7 @@ def test_pairs_may_be_mined_by_a_teacher(tmp_path):
         (TEACHER + "temperature = 0\n" + DATA, "mine.toml, teacher: temperature must be positive; got 0"),
         ("[teacher]\n" + DATA, "mine.toml, teacher: .*name"),
         (TEXTS, r"t.jsonl has the form 'unlabelled': it needs a \[teacher\] with the loss 'distribution'"),
+        (TEACHER + TEXTS + "teacher = false\n", r"t.jsonl has the form 'unlabelled': it needs a \[teacher\]"),
         (TEACHER + 'loss = "margin"\n' + TEXTS, r"t.jsonl has the form 'unlabelled': it needs a \[teacher\]"),
         (DATA + 'column = "gloss"', "a.jsonl has the form 'triplets'; 'column' is for 'unlabelled' only"),
         (DATA.replace("triplets", "pairs") + "mine = {depth = 3}", "data 1, mine: unknown key 'depth'; .*margin"),
@@ -459,6 +460,16 @@ def test_a_wrong_teacher_is_refused(tmp_path, data, message):
     stage = "" if "[[stage]]" in data else STAGE
     with pytest.raises(ValueError, match=message):
         recipes.read(write_recipe(tmp_path, stage=stage, data=data))
+
+
+def test_a_data_file_may_keep_the_teacher_out(tmp_path):
+    tiny.write_jsonl(tmp_path / "a.jsonl", [{"anchor": a, "positive": a.upper(), "negative": "x"} for a in "pqr"])
+    read = recipes.read(write_recipe(tmp_path, data=TEACHER + DATA + "teacher = false\n" + DATA))
+    assert [d.teacher for d in read.data] == [False, None]
+    assert ["teacher" in d for d in recipes.as_dict(read)["data"]] == [True, False]
+    two = recipe(Data("a.jsonl", "triplets", teacher=False), Data("a.jsonl", "triplets"))
+    quiet, guided = recipes.load_examples(two, tmp_path)[0]
+    assert {e.guided for e in quiet} == {False} and {e.guided for e in guided} == {True}
 
 
 def test_masked_prediction_needs_no_teacher_for_texts(tmp_path):
@@ -475,7 +486,7 @@ def test_a_recipe_without_a_teacher_is_recorded_as_ever(path):
     if read.teacher is None and not any(d.column for d in read.data):
         before = asdict(read)
         assert before.pop("teacher") is None and before.pop("first_layer") is None
-        assert all(d.pop("column") is None for d in before["data"])
+        assert all(d.pop("column") is None and d.pop("teacher") is None for d in before["data"])
         assert json.dumps(recipes.as_dict(read)) == json.dumps(before)
     assert ("teacher" in recipes.as_dict(read)) == (read.teacher is not None)
 

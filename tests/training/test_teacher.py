@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -251,6 +252,17 @@ def run_for(wanted, examples=TRIPLETS, **arguments):
     return run, losses
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_batch_that_keeps_the_teacher_out_is_plain_info_nce(llama, letters, cached):
+    """It is not even asked, neither ahead of time nor in the step."""
+    quiet = [e._replace(guided=False) for e in TRIPLETS]
+    stages = [Stage("contrastive", 3, 1e-2, batch_size=16, cached=cached)]
+    run, losses = run_for(recipe(llama, *stages), quiet)
+    plain = run_for(replace(recipe(llama, *stages), teacher=None), quiet)[1]
+    assert losses == plain and run.guidance.teacher.asked == []
+    assert run_for(recipe(llama, *stages))[1] != plain
+
+
 @torch.no_grad()
 def distance(run, batch=ALONE[::4]):
     """How far student and teacher are apart on texts alone."""
@@ -280,7 +292,7 @@ def test_the_loss_of_a_batch_is_info_nce_and_the_teachers_term(llama, letters):
 def test_cached_gradients_are_those_of_the_whole_batch(llama, letters, monkeypatch, loss, objective, alone):
     if alone and loss == "margin":
         loss = "distribution"  # texts alone have no candidate of their own to measure a margin from
-    monkeypatch.setattr(loop, "PIECE_TOKENS", 24)
+    monkeypatch.setattr(loop, "PIECE_TOKENS", {"cpu": 24})
     batch = ALONE[:40:7] if alone else [*TRIPLETS[:6], TRIPLETS[9]._replace(negative=None)]
     found = {}
     for cached in (False, True):

@@ -2,7 +2,7 @@
 
 * :func:`upload` fills a collection of Qdrant, embedded in this process, in a folder, or on a server.
 * :func:`export` writes files: Anserini's JSON vectors, or requests in bulk for OpenSearch with its mapping.
-* Seismic is built in memory: ``engines.seismic_index(part.documents, part.ids)`` with
+* Seismic is built in memory: ``engines.seismic_index(part.documents, part.ids, empty=True)`` with
   ``part = parts.everything(folder)``.
 
 Everything is sent and written part by part. What is sent twice is there once: a point's number is the document's.
@@ -147,6 +147,8 @@ def export(
 ) -> list[Path]:
     """Write a folder of parts for another engine, one file for each part; returns the files.
 
+    A document without tokens is kept: a build of millions does not stop for one, and its report counts them.
+
     * ``anserini``: JSON vectors with whole weights 0 … 255 on one scale for the whole collection, for Anserini's
       ``IndexCollection -collection JsonVectorCollection -impact -pretokenized``, and for Pyserini;
     * ``opensearch``: requests for its ``_bulk`` interface, and ``mapping.json`` with which to create the index. A
@@ -178,7 +180,7 @@ def export(
         path = out / f"documents-{number:05}.jsonl"
         if form == "anserini":
             whole, _ = anserini.quantise(part.documents, largest=largest)
-            anserini.write_anserini(path, whole, part.ids, names)
+            anserini.write_anserini(path, whole, part.ids, names, empty=True)
         else:
             with gates.replacing(path) as file:
                 file.writelines(_bulk(part))

@@ -428,7 +428,7 @@ def test_an_export_into_a_folder_that_holds_something_is_refused(built, tmp_path
 @pytest.mark.skipif(find_spec("seismic") is None, reason="an optional package with wheels for some systems only")
 def test_seismic_takes_everything_that_fits_into_memory(built, cloud):
     found, expected = parts.everything(built), at_once(cloud)
-    index = engines.seismic_index(found.documents, found.ids)
+    index = engines.seismic_index(found.documents, found.ids, empty=True)
     queries, names = expected[[0, 7]], ["a", "b"]
     run = engines.seismic_search(index, queries, names)
     assert engines.agreement(run, run_of(expected, cloud[0], queries, names)).overlap > 0.9
