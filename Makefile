@@ -4,8 +4,10 @@
 #   PYTHON    the Python that makes .venv (3.11, 3.12 or 3.13)
 #   PIP_ARGS  more arguments for every `pip install`, such as an index of your own
 #   LAB_ARGS  more arguments for JupyterLab, such as --no-browser or --port=8890
-#   STAGES    the stages of `make test` to run: lint unit workers notebooks exercises browser, and site on request
+#   STAGES    the stages of `make test` to run instead: lint unit notebooks exercises, and those of `make test-long`:
+#             slow appendices workers browser site
 #   REPOSITORY  the address of the course for the site, instead of the one in docs/site/address.toml
+#   LIVE      1 lets `make site` put a model beside the page on which visitors type a sentence of their own, 120 MB
 #   ONLY      the notebooks of `make notebooks`, `make stable` and `make report`, all of them when empty
 #   HOLD      packages that `make newest` leaves at their pins, such as torch
 #   DECKS     the paths of `make slides`, by default workshop
@@ -17,6 +19,7 @@ LAB_ARGS ?=
 STAGES ?=
 ONLY ?=
 REPOSITORY ?=
+LIVE ?=
 OUT ?=
 KIT ?=
 KIT_ARGS ?=
@@ -29,6 +32,7 @@ COURSE := $(VENV)/bin/several-tokens
 READY := $(VENV)/.ready-lab
 READY_TEST := $(VENV)/.ready-test
 READY_SITE := $(VENV)/.ready-site
+READY_LIVE := $(VENV)/.ready-live
 STAGE := sh tools/stage.sh
 
 # The first lesson of the reader's own workbook; as it ships where a workbook could not be made.
@@ -40,14 +44,15 @@ OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab test setup setup-test models notebooks stable site newest report kit kit-test slides clean distclean
+.PHONY: help lab test test-long setup setup-test models notebooks stable site newest report kit kit-test slides clean distclean
 
 help:
 	@echo "make lab        set up, fetch the default model, open JupyterLab at the first lesson of your workbook"
-	@echo "make test       set up, then every check; STAGES='lint unit' runs some of them"
+	@echo "make test       set up, then check code, lessons and exercises; STAGES='lint unit' runs some of it"
+	@echo "make test-long  what takes longer: appendices, solutions, workers, the lessons in a browser, the site"
 	@echo "make notebooks  run the notebooks again in place and clean them; ONLY=notebooks/00_start_here.ipynb for one"
 	@echo "make stable     compare the notebooks three times, on one thread, and on AVX2 kernels"
-	@echo "make site       build the site of the course into build/site, offline"
+	@echo "make site       build the site of the course into build/site, offline; LIVE=1 puts a model on it"
 	@echo "make newest     run the unit tests against the newest releases of the pinned packages"
 	@echo "make report     run the lessons and write down whether their numbers are the committed ones: build/report.json"
 	@echo "make kit        write a kit for a room without network; OUT=FOLDER, KIT_ARGS='--platform windows-x86_64'"
@@ -82,6 +87,10 @@ $(READY_SITE): pyproject.toml $(VENV)/.ready-python
 	@$(STAGE) "installing the packages and what builds the site" $(PY) -m pip install $(PIP_ARGS) -e ".[site]"
 	@touch $(READY) $@
 
+$(READY_LIVE): $(READY_SITE)
+	@$(STAGE) "installing what writes a model for browsers" $(PY) -m pip install $(PIP_ARGS) -e ".[site,live]"
+	@touch $@
+
 setup: $(READY)
 setup-test: $(READY_TEST)
 
@@ -98,6 +107,9 @@ lab: $(READY)
 test: $(READY_TEST) models
 	@$(OFFLINE) $(PY) tools/run_tests.py $(STAGES)
 
+test-long: $(READY_TEST) models
+	@$(OFFLINE) $(PY) tools/run_tests.py --long
+
 models: $(READY_TEST)
 	@$(STAGE) "fetching and verifying SmolLM2" $(COURSE) fetch smollm2
 	@$(STAGE) "fetching and verifying Gemma 3" $(COURSE) fetch gemma3
@@ -113,8 +125,12 @@ stable: $(READY_TEST) models
 
 # The site ---------------------------------------------------------------------------------------------------------
 
-site: $(READY_SITE)
+site: $(READY_SITE) $(if $(LIVE),$(READY_LIVE))
 	@$(OFFLINE) $(PY) tools/build_site.py --repository "$(REPOSITORY)"
+ifneq ($(LIVE),)
+	@$(STAGE) "fetching and verifying the default model" $(COURSE) fetch smollm2
+	@$(OFFLINE) $(PY) tools/live.py
+endif
 
 newest: $(VENV)/.ready-python
 	@$(OFFLINE) $(PY) tools/newest.py --pip-args "$(PIP_ARGS)" --hold $(HOLD)

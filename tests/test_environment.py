@@ -145,6 +145,10 @@ def test_make_test_installs_fetches_both_models_and_runs_every_stage_offline():
     assert "HF_HUB_OFFLINE=1" in steps[places[2] :]
 
 
+def test_make_test_long_does_the_same_set_up_and_runs_the_other_stages():
+    assert _make("test-long").strip() == _make("test").strip() + " --long"
+
+
 def test_an_unsuitable_python_is_named_with_the_remedy(tmp_path):
     old = tmp_path / "old-python"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.8.1"\nexit 1\n', encoding="utf-8")
@@ -166,11 +170,11 @@ def test_a_stage_reports_its_exit_status():
     assert bad.returncode == 3 and "a step: FAILED" in bad.stderr
 
 
-def test_continuous_integration_calls_make_test():
+def test_continuous_integration_calls_make_test_and_what_it_leaves_out():
     script = ROOT / ".ci" / "run"
     text = script.read_text(encoding="utf-8")
     assert script.stat().st_mode & 0o111 and text.startswith("#!/usr/bin/env bash\n")
-    assert "set -euo pipefail" in text and re.search(r"^(exec )?make test$", text, re.MULTILINE)
+    assert "set -euo pipefail" in text and re.search(r"^exec make --keep-going test test-long$", text, re.M)
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 

@@ -208,6 +208,7 @@ def test_the_map_of_the_readme_shows_every_room_and_where_to_start(house):
         assert files and all((PACKAGE / re.findall(r"`(\w+)`", room)[0] / name).exists() for name in files), start
 
 
+@pytest.mark.slow
 def test_the_walk_from_a_name_to_the_hits_goes_down_through_three_rooms_at_most(house, tmp_path):
     [block] = re.findall(r"```python\n(.*?)```", house, re.DOTALL)
     assert len([line for line in block.splitlines() if line.strip()]) <= 10

@@ -389,6 +389,7 @@ def test_a_figure_joins_a_short_text_and_not_a_long_one():
     assert kinds(long, figure, text("### B"), stub) == ["slide", "subslide", "subslide", "skip"]
 
 
+@pytest.mark.slow
 def test_a_lesson_can_be_exported_as_slides(tmp_path):
     command = [sys.executable, "-m", "nbconvert", "--to", "slides", "--no-input", f"--output-dir={tmp_path}"]
     subprocess.run([*command, str(lessons()[0])], check=True, capture_output=True, timeout=120)
@@ -424,6 +425,7 @@ def _tiny_notebook(path, stored: str):
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.slow
 def test_nbval_passes_on_equal_and_fails_on_changed_output(tmp_path):
     same = _tiny_notebook(tmp_path / "same.ipynb", "0.5\n")
     assert same.returncode == 0 and "2 passed" in same.stdout, same.stdout + same.stderr

@@ -17,6 +17,7 @@ from repo import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
+import npm
 import slides
 
 from course_utils.teaching import paths
@@ -49,14 +50,10 @@ def fetches(page: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory):
+def package():
     """The files of reveal.js that a deck needs, with almost nothing in them."""
-    folder = tmp_path_factory.mktemp("npm")
-    for name in (*slides.PARTS["css"], *slides.PARTS["js"]):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        text = "@import url(./fonts/a.css);\n.a { b: c }" if name.endswith("css") else "var a = '</script>';"
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
+    style, script = "@import url(./fonts/a.css);\n.a { b: c }", "var a = '</script>';"
+    return dict.fromkeys(slides.PARTS["css"], style) | dict.fromkeys(slides.PARTS["js"], script)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +149,7 @@ def test_a_task_gets_a_slide_of_its_own():
 
 
 def archive(path):
-    names = [*slides.PARTS["css"], *slides.PARTS["js"], slides.LICENCE, "../outside"]
+    names = [*slides.PARTS["css"], *slides.PARTS["js"], "../outside"]
     with tarfile.open(path, "w:gz") as made:
         for name in names:
             info = tarfile.TarInfo(f"package/{name}")
@@ -161,27 +158,24 @@ def archive(path):
     return base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
 
 
-def test_a_package_is_unpacked_by_name_when_its_checksum_is_right(tmp_path):
-    checksum = archive(tmp_path / "a.tgz")
-    folder = slides.unpacked(tmp_path / "a.tgz", tmp_path / "reveal", checksum)
-    assert (folder / slides.LICENCE).is_file() and not (tmp_path / "outside").exists()
-    assert not list(tmp_path.glob("*.part"))
+def test_what_a_deck_needs_is_read_from_a_package_whose_checksum_is_right(tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "SHA512", archive(tmp_path / f"{slides.REVEAL.replace('@', '-')}.tgz"))
+    assert set(slides.reveal(tmp_path)) == {*slides.PARTS["css"], *slides.PARTS["js"]}
+    assert len(list(tmp_path.iterdir())) == 1  # nothing is unpacked
 
 
-def test_a_package_with_another_checksum_is_refused_and_removed(tmp_path):
-    archive(tmp_path / "a.tgz")
-    with pytest.raises(slides.SlidesError, match="not the package it should be"):
-        slides.unpacked(tmp_path / "a.tgz", tmp_path / "reveal")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_npm_or_network_it_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(slides.shutil, "which", lambda name: None)
-    with pytest.raises(slides.SlidesError, match="install Node.js"):
+def test_a_package_with_another_checksum_is_refused(tmp_path):
+    archive(tmp_path / f"{slides.REVEAL.replace('@', '-')}.tgz")
+    with pytest.raises(npm.NpmError, match="remove it and try again"):
         slides.reveal(tmp_path)
-    monkeypatch.setattr(slides.shutil, "which", lambda name: "/bin/false")
-    with pytest.raises(slides.SlidesError, match="npm could not fetch"):
-        slides.reveal(tmp_path)
+
+
+def test_without_npm_or_network_it_says_what_to_do(tmp_path, monkeypatch, capsys):
+    reveal = slides.reveal
+    monkeypatch.setattr(slides, "reveal", lambda: reveal(tmp_path))
+    for found, said in ((None, "install Node.js"), ("/bin/false", "npm did not give reveal.js")):
+        monkeypatch.setattr(npm.shutil, "which", lambda name, found=found: found)
+        assert slides.main([]) == 1 and said in capsys.readouterr().err
 
 
 def test_the_command_tells_an_error_in_one_line(tmp_path, monkeypatch, package, capsys):

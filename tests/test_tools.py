@@ -95,12 +95,15 @@ def test_make_test_runs_every_stage_and_fails_when_one_fails(monkeypatch, capfd)
     def stage(status):
         return ("made up", [sys.executable, "-c", f"print('ran'); raise SystemExit({status})"])
 
-    monkeypatch.setattr(run_tests, "STAGES", {"one": stage(0), "two": stage(3), "three": stage(0)})
+    monkeypatch.setattr(run_tests, "STAGES", {"one": stage(0), "two": stage(3), "three": stage(0), "four": stage(0)})
+    monkeypatch.setattr(run_tests, "SHORT", ("one", "two", "three"))
     assert run_tests.main([]) == 1
     shown = capfd.readouterr().out
     assert shown.count("ran") == 3 and "two: FAILED (exit status 3)" in shown
     assert run_tests.main(["one", "three"]) == 0
-    assert run_tests.main(["four"]) == 2
+    capfd.readouterr()
+    assert run_tests.main(["--long"]) == 0 and capfd.readouterr().out.count("ran") == 1
+    assert run_tests.main(["five"]) == 2
 
 
 def test_make_test_ends_with_the_names_of_what_failed(monkeypatch, tmp_path, capsys):
@@ -108,6 +111,7 @@ def test_make_test_ends_with_the_names_of_what_failed(monkeypatch, tmp_path, cap
     kept.write_text('{"tests/test_old.py::test_before": true}')
     monkeypatch.setattr(run_tests, "LAST_FAILED", kept)
     fails = f"open({str(kept)!r}, 'w').write('{{\"tests/test_a.py::test_b\": true}}'); raise SystemExit(1)"
+    monkeypatch.setattr(run_tests, "SHORT", ("one",))
     monkeypatch.setattr(run_tests, "STAGES", {"one": ("made up", [sys.executable, "-c", fails])})
     assert run_tests.main([]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "FAILED tests/test_a.py::test_b"
@@ -116,11 +120,19 @@ def test_make_test_ends_with_the_names_of_what_failed(monkeypatch, tmp_path, cap
 
 
 def test_every_test_file_is_run_by_exactly_one_stage():
-    unit = run_tests.STAGES["unit"][1]
-    own = {part.removeprefix("--ignore=") for part in unit if part.startswith("--ignore=")}
-    alone = {run_tests.STAGES[stage][-1][-1] for stage in ("workers", "notebooks", "exercises", "browser", "site")}
+    quick, slow = run_tests.STAGES["unit"][1], run_tests.STAGES["slow"][1]
+    assert [part for part in quick if part != "not slow"] == [part for part in slow if part != "slow"]
+    own = {part.removeprefix("--ignore=") for part in quick if part.startswith("--ignore=")}
+    alone = {run_tests.STAGES[stage][-1][-1] for stage in ("workers", "appendices", "exercises", "browser", "site")}
     assert own == alone
-    assert "tests" in unit and all((ROOT / name).exists() for name in own)
+    assert "tests" in quick and all((ROOT / name).exists() for name in own)
+
+
+def test_every_notebook_is_compared_by_exactly_one_stage():
+    given = [part for stage in ("notebooks", "appendices") for part in run_tests.STAGES[stage][1]]
+    found = [path for part in given if part.startswith("notebooks") for path in (ROOT / part, *(ROOT / part).glob("*"))]
+    compared = [path for path in found if path.suffix == ".ipynb"]
+    assert sorted(compared) == sorted(run_notebooks.all_notebooks()) and len(set(compared)) == len(compared)
 
 
 def test_a_stage_of_two_commands_runs_both_and_fails_with_either(monkeypatch, capfd):
@@ -137,10 +149,13 @@ def test_the_lint_stage_checks_the_code_and_who_imports_whom():
 
 
 def test_the_stages_start_only_programs_that_exist():
-    for _, *commands in run_tests.STAGES.values():
-        for command in commands:
-            program = command[:3] if command[1] == "-m" else command[:1]
-            assert subprocess.run([*program, "--help"], capture_output=True).returncode == 0, command
+    programs = {
+        tuple(command[:3] if command[1] == "-m" else command[:1])
+        for _, *commands in run_tests.STAGES.values()
+        for command in commands
+    }
+    for program in programs:
+        assert subprocess.run([*program, "--help"], capture_output=True).returncode == 0, program
 
 
 @pytest.mark.parametrize("place", [ROOT, ROOT.parent, ROOT / "notebooks", ROOT / "README.md", build_site.STAGED / "x"])

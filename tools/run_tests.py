@@ -1,8 +1,9 @@
 """Run the checks of ``make test``, one stage after the other, and say how long each took.
 
-    python tools/run_tests.py [lint] [unit] [workers] [notebooks] [exercises] [browser] [site]
+    python tools/run_tests.py [--long] [STAGE ...]
 
-All stages run even when one fails, so that one run tells everything. Unit tests
+Without a stage: lint, unit, notebooks and exercises, which is ``make test``; with ``--long`` all others,
+``make test-long``. All stages run even when one fails, so that one run tells everything. Unit tests
 and notebooks run in two processes with half the threads each: a model leaves a core
 idle while a kernel starts, a figure is drawn or a text tokenised.
 """
@@ -29,35 +30,39 @@ NBVAL = [
     "--nbval-cell-timeout=900",
 ]
 
+# A name that starts with two digits and an underscore is a lesson's; a letter after the digits makes it an appendix.
+LESSONS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+APPENDICES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "notebooks").glob("[0-9][0-9][a-z]_*.ipynb"))
+SOLUTIONS = "notebooks/solutions"
+
 RUFF = [sys.executable, "-m", "ruff", "check", "."]
 #: The rooms of the package and who may import whom, as pyproject.toml says it.
 LINT_IMPORTS = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo"]
 
+UNIT = ["tests", *(f"--ignore={path}" for path in (EXERCISES, BROWSER, WORKERS, SITE, PATHS))]
+
 #: Stage name → what it is called, one command or more.
 STAGES = {
     "lint": ("ruff and import-linter", RUFF, LINT_IMPORTS),
-    "unit": (
-        "unit tests",
-        [
-            *PYTEST,
-            *TWO_PROCESSES,
-            "tests",
-            *(f"--ignore={path}" for path in (EXERCISES, BROWSER, WORKERS, SITE, PATHS)),
-        ],
-    ),
-    "workers": ("workers that encode together, killed on the way", [*PYTEST, WORKERS]),
+    "unit": ("unit tests", [*PYTEST, *TWO_PROCESSES, "-m", "not slow", *UNIT]),
     "notebooks": (
-        "notebooks, compared with what is committed, and the excerpts of the paths for classes",
-        [*PYTEST, *NBVAL, *TWO_PROCESSES, "notebooks"],
-        [*PYTEST, PATHS],
+        "the lessons, compared with what is committed",
+        [*PYTEST, *NBVAL, *TWO_PROCESSES, *LESSONS],
     ),
     "exercises": ("exercises and quizzes", [*PYTEST, EXERCISES]),
+    "slow": ("the slow ones of the unit tests", [*PYTEST, *TWO_PROCESSES, "-m", "slow", *UNIT]),
+    "appendices": (
+        "appendices and solutions, compared with what is committed, and the excerpts of the paths for classes",
+        [*PYTEST, *NBVAL, *TWO_PROCESSES, *APPENDICES, SOLUTIONS],
+        [*PYTEST, PATHS],
+    ),
+    "workers": ("workers that encode together, killed on the way", [*PYTEST, WORKERS]),
     "browser": ("the lessons in a browser", [*PYTEST, BROWSER]),
     "site": ("the site, in a browser without a network", [*PYTEST, SITE]),
 }
 
-#: Run when it is named only: looking at every page in both themes takes longer than all that stands beside it.
-ON_REQUEST = {"site"}
+#: What `make test` runs, within 25 minutes on two cores; the other stages are `make test-long`.
+SHORT = ("lint", "unit", "notebooks", "exercises")
 
 
 def run(stage: str) -> tuple[int, float]:
@@ -76,13 +81,15 @@ def run(stage: str) -> tuple[int, float]:
 
 
 def main(wanted: list[str]) -> int:
-    """Run the wanted stages, all but those on request when none is named; 0 when all passed."""
+    """Run the wanted stages, by default the short ones, with ``--long`` first the others; 0 when all passed."""
+    if "--long" in wanted:
+        wanted = [stage for stage in STAGES if stage not in SHORT] + [stage for stage in wanted if stage != "--long"]
     unknown = [stage for stage in wanted if stage not in STAGES]
     if unknown:
         print(f"There is no stage {unknown[0]!r}; choose from {', '.join(STAGES)}.", file=sys.stderr)
         return 2
     results, failures = {}, []
-    for stage in wanted or [name for name in STAGES if name not in ON_REQUEST]:
+    for stage in wanted or [name for name in STAGES if name in SHORT]:
         LAST_FAILED.unlink(missing_ok=True)
         results[stage] = run(stage)
         if LAST_FAILED.exists():

@@ -87,7 +87,7 @@ def contents(staged: list[Path], modules: list[Path]) -> str:
     names = [page.as_posix() for page in staged]
     lessons = [n for n in names if re.fullmatch(r"notebooks/[^/]+\.ipynb", n)]
     groups = {
-        "The course": ["README.md", "run.md", *lessons],
+        "The course": ["live.md", "README.md", "run.md", *lessons],
         "To look up": [n for n in names if n.startswith("docs/") and not n.startswith("docs/teaching/")],
         "To teach": [n for n in names if n.startswith("docs/teaching/")],
         "Solutions": [n for n in names if n.startswith("notebooks/solutions/")],

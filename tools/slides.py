@@ -7,14 +7,10 @@ deck is one file. Formulas are MathML, which browsers draw themselves. Press S f
 """
 
 import argparse
-import base64
-import hashlib
 import json
 import re
-import shutil
-import subprocess
 import sys
-import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -22,6 +18,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import npm
 import run_notebooks
 import site_sources
 from run_notebooks import ROOT
@@ -37,7 +34,6 @@ SHA512 = "r7//6mIM5p34hFiDMvYfXgyjXqGRta+/psd9YtytsgRlrpRzFv4RbH76TXd2qD+7ZPZEbp
 #: What a deck needs of the package.
 PARTS = {"css": ("dist/reset.css", "dist/reveal.css", "dist/theme/white.css"),
          "js": ("dist/reveal.js", "plugin/notes/notes.js")}  # fmt: skip
-LICENCE = "LICENSE"
 #: Formulas of a text: on lines of their own, and within a line; code comes first, so that it is left alone.
 _MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]+`)|\$\$(?P<block>.+?)\$\$|\$(?P<line>[^$\n]+)\$", re.DOTALL)
 _FETCHED = re.compile(r"@import[^;]+;")
@@ -90,53 +86,19 @@ class SlidesError(RuntimeError):
 # --- reveal.js ------------------------------------------------------------------------------------
 
 
-def reveal(cache: Path = CACHE) -> Path:
-    """The folder of the unpacked reveal.js package; it is fetched with npm when it is not there.
+def reveal(cache: Path = CACHE) -> dict[str, str]:
+    """Name -> text of the files of reveal.js that a deck needs; the package is fetched with npm when it is not there.
 
     Raises:
-        SlidesError: no npm, no package, or another one than expected.
+        npm.NpmError: no npm, no package, or another one than expected.
     """
-    folder = cache / REVEAL.replace("@", "-")
-    if (folder / LICENCE).is_file():
-        return folder
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SlidesError(f"slides need {REVEAL}, which npm fetches, and there is no npm here; install Node.js, once")
-    cache.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([npm, "pack", REVEAL, "--silent", "--pack-destination", str(cache)],
-                          capture_output=True, text=True)  # fmt: skip
-    archive = cache / f"{REVEAL.replace('@', '-')}.tgz"
-    if done.returncode or not archive.is_file():
-        raise SlidesError(f"npm could not fetch {REVEAL}: {done.stderr.strip()[-300:] or 'it says nothing'}")
-    return unpacked(archive, folder)
+    archive = npm.package(REVEAL, SHA512, cache)
+    return {name: data.decode() for name, data in npm.files(archive, (*PARTS["css"], *PARTS["js"])).items()}
 
 
-def unpacked(archive: Path, folder: Path, sha512: str = SHA512) -> Path:
-    """Unpack what a deck needs from the package, when its checksum is right.
-
-    Raises:
-        SlidesError: another checksum.
-    """
-    found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if found != sha512:
-        archive.unlink()
-        raise SlidesError(
-            f"{archive.name} is not the package it should be: its checksum is {found[:16]}…; it is removed"
-        )
-    unfinished = folder.with_name(folder.name + ".part")
-    with tarfile.open(archive) as package:
-        for name in (*PARTS["css"], *PARTS["js"], LICENCE):
-            goal = unfinished / name
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            goal.write_bytes(package.extractfile(f"package/{name}").read())
-    unfinished.rename(folder)
-    return folder
-
-
-def inlined(folder: Path, kind: str) -> str:
+def inlined(package: Mapping[str, str], kind: str) -> str:
     """All style sheets, or all scripts, as one text that can stand inside a page and fetches nothing."""
-    texts = [(folder / name).read_text(encoding="utf-8") for name in PARTS[kind]]
-    joined = "\n".join(texts)
+    joined = "\n".join(package[name] for name in PARTS[kind])
     return _FETCHED.sub("", joined) if kind == "css" else joined.replace("</script", "<\\/script")
 
 
@@ -196,12 +158,12 @@ def with_notes(cells: list, say: dict[str, str]) -> list:
     return made
 
 
-def deck(notebook: nbformat.NotebookNode, say: dict[str, str], title: str, package: Path) -> str:
+def deck(notebook: nbformat.NotebookNode, say: dict[str, str], title: str, package: Mapping[str, str]) -> str:
     """A notebook with outputs as slides; HTML.
 
     Args:
         say: text of a cell -> what the speaker may say there.
-        package: the folder of reveal.js.
+        package: the files of reveal.js, see :func:`reveal`.
 
     Raises:
         SlidesError: a note has no place.
@@ -230,7 +192,7 @@ def _is_shown(output: nbformat.NotebookNode) -> bool:
     return output.output_type != "error" and output.get("name") != "stderr" and not only_named
 
 
-def make(name: str, out: Path, package: Path) -> list[Path]:
+def make(name: str, out: Path, package: Mapping[str, str]) -> list[Path]:
     """Write the decks of a path, one for each of its notebooks; the files.
 
     Raises:
@@ -261,7 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in options.names:
             for goal in make(name, options.out, package):
                 print(f"{goal}: {goal.stat().st_size / 1e6:.1f} MB; S shows the notes")
-    except (SlidesError, ValueError, OSError) as error:
+    except (npm.NpmError, SlidesError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -104,6 +104,7 @@ def _drawn(rng, texts, skill):
     return np.stack(ranked), surface
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_of_global_rates_holds_the_truth_as_often_as_it_says():
     rng, values, intervals = np.random.default_rng(5), [], []
     for _ in range(120):

@@ -186,6 +186,7 @@ def test_intervals_agree_with_the_general_bootstrap_column_by_column():
     assert found.first == found[0] and found.largest_other == 1
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     rng, inside = np.random.default_rng(1), 0
     for seed in range(200):

@@ -240,6 +240,7 @@ def test_settings_written_again_are_read_again(tied, tmp_path):
     np.testing.assert_array_equal(second, load(tied, adapters=(adapter,)).encode(TEXTS))
 
 
+@pytest.mark.slow
 def test_a_pickle_is_refused_with_the_command_that_converts_it(tied, tmp_path):
     adapter = tiny.save_adapter(tmp_path, tied)
     expected = load(tied, adapters=(adapter,)).encode(TEXTS)

@@ -186,6 +186,7 @@ def test_an_adapter_is_no_model(whole, tmp_path):
         load(adapter)
 
 
+@pytest.mark.slow
 def test_a_model_in_pickles_is_refused_with_the_command_that_converts_it(folder, whole):
     expected = load(whole).encode(TEXTS)
     weights = load_file(folder / "model.safetensors")

@@ -274,6 +274,7 @@ def test_dense_layers_that_are_not_whole(folder):
         load(folder)
 
 
+@pytest.mark.slow
 def test_an_encoder_published_as_a_pickle_is_converted_by_what_the_message_says(tmp_path):
     folder = Path(guests.save_bare(tmp_path / "bert", "bert"))
     expected = load(folder).encode(TEXTS)

@@ -286,6 +286,7 @@ def _seconds(call) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.slow
 def test_the_real_default_backbone():
     """Complete, verified, float32, fast to load, and a language model."""
     import torch

@@ -130,6 +130,8 @@ if __name__ == "__main__":
 
 import pytest  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
@@ -187,7 +189,6 @@ def seconds_of_a_run(toy) -> float:
     return time.perf_counter() - began
 
 
-@pytest.mark.slow
 def test_ten_kills_at_random_moments_leave_nothing_half_valid(toy):
     cache, wheels, log = toy
     whole_run = min(seconds_of_a_run(toy) for _ in range(2))  # the first reads everything from disk

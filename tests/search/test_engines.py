@@ -73,6 +73,7 @@ def real():
 # Names of tokens ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "size"), [("smollm2", 49_152), ("gemma3", 262_144)])
 def test_every_token_of_a_real_vocabulary_has_a_name_of_its_own(backbone, size):
     from transformers import AutoTokenizer

@@ -249,6 +249,7 @@ def test_the_worked_example_says_what_the_card_of_minilm_says():
     assert set(re.findall(r"`([^`]+)`", told["twenty lists"])) <= lists
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["minilm", "smol-eol"])
 def test_a_few_rows_measured_again_are_those_of_the_card(name):
     """The rows are a sample; a card with one hit of another embedder would be found out by the tokens."""

@@ -50,6 +50,7 @@ def packed(kind: str, name: str, key: str) -> files.Packed:
         return files.Packed(*(file.get_tensor(f"{key}.{part}") for part in files.Packed._fields))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", registry.STORED)
 def test_a_random_sample_of_rows_is_reproduced(backbone):
     rng = np.random.default_rng()

@@ -69,6 +69,7 @@ def test_every_shipped_log_was_made_by_the_variant_that_it_names():
             assert one["dtype"] == "float32"
 
 
+@pytest.mark.slow
 def test_the_first_steps_of_a_shipped_log_come_out_again():
     """Another machine adds float32 numbers in another order, so losses agree to about four digits."""
     [kept] = [one for one in shipped.read()["cosine, τ = .05"] if one["seed"] == 2]

@@ -11,6 +11,7 @@ from course_utils.shipped.kinds import KINDS
 from course_utils.texts.datasets import judged_documents, word_pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", registry.STORED)
 def test_a_random_sample_of_cosines_is_reproduced(backbone):
     names = [n for n in registry.available(KINDS["judged"].names) if registry.get(n).backbone == backbone]

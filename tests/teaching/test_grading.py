@@ -17,6 +17,8 @@ from course_utils.__main__ import main
 from course_utils.teaching import exercises, grading
 from course_utils.teaching.grading import sheet
 
+pytestmark = pytest.mark.slow
+
 IMPORT = "from course_utils.teaching.exercises import check"
 HOURS = """def hours(documents, tokens, weights, table, rate, workers, load):
     return (load + documents / workers * 2 * (tokens * weights + table) / rate) / 3600"""

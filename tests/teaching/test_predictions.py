@@ -385,6 +385,7 @@ def test_where_nobody_predicts_a_notebook_says_the_same_whatever_a_reader_stored
     assert noted["predictions"]["99.1"]["outcome"] == 1
 
 
+@pytest.mark.slow
 def test_a_stored_notebook_compares_equal_beside_a_readers_predictions(tmp_path, monkeypatch):
     """What tools/run_notebooks.py stores is what nbval computes again, although a reader has predicted there."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

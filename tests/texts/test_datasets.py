@@ -82,6 +82,7 @@ def test_impossible_number_of_sentences(n):
         datasets.wikipedia_sentences(n)
 
 
+@pytest.mark.slow
 def test_every_process_makes_the_same_texts_without_importing_gensim():
     code = (
         "import hashlib, sys; from course_utils.texts import datasets as d; r = d.wikipedia_retrieval();"

@@ -74,6 +74,7 @@ def test_a_card_holds_data_licences_command_and_limits(name):
         assert ("Gemma Terms of Use" in text) == (registry.get(name).backbone == "gemma3")
 
 
+@pytest.mark.slow
 def test_scores_are_measured_with_their_yardsticks_and_the_card_says_so(tmp_path, monkeypatch):
     """Alignment and embeddings stand in for the models; what is put together is the card's."""
     record, scores = (

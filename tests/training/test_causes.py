@@ -49,6 +49,7 @@ def test_every_variant_trains_and_leaves_a_log_of_numbers(name, llama):
     assert ("Hit@10, raw" in log["after"]) is VARIANTS[name].final_norm and "STS, centred" in log["after"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_log_and_another_seed_another(llama):
     variant = Variant("x", embedder=llama)
     first, again, other = (causes.run_one(variant, seed) for seed in (1, 1, 2))

@@ -101,6 +101,7 @@ def test_what_is_put_together_has_the_labels_it_is_said_to_have():
         assert row["group"].endswith(": " + text[asked]) and row["negative_group"].endswith(": " + far[asked])
 
 
+@pytest.mark.slow
 def test_the_phrases_are_whole_and_none_of_them_is_measured_on():
     phrases = tomllib.loads(crossing.PHRASES.read_text(encoding="utf-8"))
     assert set(phrases["words"]) == set(phrases["frames"]) == set(instruction_texts.ASPECTS["sentiment"])

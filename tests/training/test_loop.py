@@ -339,6 +339,7 @@ def test_other_objectives(llama, objective, drop, dtype):
     assert all(p.dtype == torch.float32 for p in run.parameters.values())
 
 
+@pytest.mark.slow
 def test_an_embedder_that_keeps_its_next_token_loss_still_generates(llama):
     wanted = recipe(llama, Stage("contrastive+lm", 40, 2e-2, 16, lm_weight=1.0))
     run, _ = run_for(wanted)

@@ -35,6 +35,7 @@ def trained(place, out, **options):
     return runs.train_recipe(str(place / "small.toml"), place, out, out / "work", **arguments)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_ends_where_the_other_ends(place, tmp_path, monkeypatch, capsys):
     whole = trained(place, tmp_path / "whole")
     capsys.readouterr()

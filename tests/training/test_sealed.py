@@ -34,6 +34,7 @@ def stored(folder, names=sealed.NAMES, texts=None):
         files.write(folder / f"{name}.safetensors", {**tensors, "partitions": np.stack(list(parts.values()))}, source)
 
 
+@pytest.mark.slow
 def test_planted_obedience_is_found_and_planted_deafness_too():
     for aspect in AT:
         labels = sealed_texts.labels(TEXTS, aspect)

@@ -115,6 +115,7 @@ def trained(folder, penalty, steps=30, seed=0):
     return run, bias, log
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_the_dearer_list_is_the_shorter_one(llama):
     run, bias, free = trained(llama, Penalty(0.0, 0.0, 10))
     *_, dear = trained(llama, Penalty(0.3, 0.3, 10))

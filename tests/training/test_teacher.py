@@ -376,6 +376,7 @@ def test_the_record_names_the_teacher(llama, letters, tmp_path):
     assert "teacher_sha256" not in record and "teacher" not in record["recipe"]
 
 
+@pytest.mark.slow
 def test_the_real_teacher_in_half_precision(llama, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "Teacher", lambda name, device: Teacher(name, tmp_path, device))
     losses = []

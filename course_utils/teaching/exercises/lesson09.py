@@ -21,6 +21,10 @@ def _cosines(a: np.ndarray, c: np.ndarray) -> np.ndarray:
     return (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (c / np.linalg.norm(c, axis=1, keepdims=True)).T
 
 
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(rows, axis=1)
+
+
 def _loss(scores: np.ndarray, tau: float) -> float:
     logits = scores / tau
     top = logits.max(axis=1)
@@ -45,7 +49,10 @@ def lead(answer):
     real = _cosines(h[:12], 0.4 * h[:12] + 0.6 * h[20:32])  # a right answer shares a part with its anchor
     turned = np.roll(real, 1, axis=1)  # the right answers are far away
     for cosines, tau in ((real, 0.2), (real, 0.02), (turned, 0.02)):
-        found, wanted = as_number(answer(cosines.copy(), tau)), _lead(cosines, tau)
+        given, wanted = answer(cosines.copy(), tau), _lead(cosines, tau)
+        if np.shape(given) in ((len(cosines),), (len(cosines), 1)):
+            return "this is one number for each anchor; asked for is their mean"
+        found = as_number(given)
         if not np.isclose(found, wanted, rtol=1e-6, atol=1e-12):
             return _misled(found, wanted, cosines, tau)
     drawn = fresh.generator().uniform(0.5, 1, size=(7, 7))
@@ -81,11 +88,14 @@ def _misled(found: float, wanted: float, cosines: np.ndarray, tau: float) -> str
         f"τ = {tau:g} gives what τ = 1 would give: divide the cosines by τ before the softmax": _lead(cosines, 1.0),
         "the cosines are multiplied by τ here; they are divided by it": _lead(cosines, 1 / tau),
         "the softmax runs down the columns: for every anchor it runs over its candidates": _lead(cosines.T, tau),
+        "1/τ stands outside the mean: τ belongs in the softmax only; c_ii and c_ij stay cosines": wanted / tau,
     }  # fmt: skip
     for explanation, value in known.items():
         if np.isclose(found, value, rtol=1e-6, atol=1e-12):
             return explanation
-    return f"for τ = {tau:g} it should be {wanted:.5f}; yours is {found:.5f}"
+    return (
+        f"for τ = {tau:g} it should be {wanted:.5f}; yours is {found:.5f}. Does each row of p sum to 1 (keepdims=True)?"
+    )
 
 
 @exercise(
@@ -123,7 +133,8 @@ def _diagnosis(result: np.ndarray, anchors: np.ndarray, candidates: np.ndarray, 
     apart = anchors - anchors.mean(axis=0), candidates - candidates.mean(axis=0)
     units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (anchors, candidates)]
     late = [rows - np.concatenate(units).mean(axis=0) for rows in units]
-    if np.allclose(result, _cosines(anchors, candidates)):
+    plain = _cosines(anchors, candidates)
+    if np.allclose(result, plain):
         return "these are plain cosines: nothing is taken away yet"
     if np.allclose(result, _cosines(*apart)):
         return "each side lost its own mean; then a vector that only one side has is hidden too. Take one mean of both"
@@ -136,6 +147,17 @@ def _diagnosis(result: np.ndarray, anchors: np.ndarray, candidates: np.ndarray, 
         return "the mean of two means counts a text of the smaller side for more: put all rows together first"
     if np.allclose(result, _cosines(anchors - anchors.mean(axis=0), candidates - anchors.mean(axis=0))):
         return "this is the mean of the anchors alone; the batch holds the candidates too"
+    if np.allclose(result, _cosines(anchors - mean, candidates)) or np.allclose(
+        result, _cosines(anchors, candidates - mean)
+    ):
+        return "only one side lost the mean: take it from anchors and candidates alike"
+    if np.allclose(result, (anchors - mean) @ (candidates - mean).T / np.outer(*map(_lengths, (anchors, candidates)))):
+        return "the lengths are those of before: first the mean, then the lengths of what is left"
+    number = np.concatenate([anchors, candidates]).mean()
+    if np.allclose(result, _cosines(anchors - number, candidates - number)):
+        return "this mean is one number: the mean of the batch is a vector, one number for each dimension (axis=0)"
+    if np.allclose(result - result.mean(), plain - plain.mean()):
+        return "here something is taken from the cosines; take the mean from the embeddings, before the cosines"
     wanted = _cosines(anchors - mean, candidates - mean)
     return f"the first score should be {wanted[0, 0]:.3f}, yours is {result[0, 0]:.3f}"
 
@@ -159,7 +181,7 @@ CURVES = {
 )
 def which_curve(answer):
     if unknown := [name for name in answer if not isinstance(name, str) or name not in CURVES]:
-        return f"the curves are A, B, C and D; in capitals; your dictionary also has {len(unknown)} other key(s)"
+        return f"the keys are the capitals A, B, C and D; your dictionary has {len(unknown)} other(s)"
     if lacking := [name for name in CURVES if answer.get(name) is None]:
         return missing(f"there is no name yet for {', '.join(lacking)}")
     for name, variant in CURVES.items():
@@ -180,14 +202,14 @@ _WHY = {
 
 @exercise(
     "09.4",
-    title="What a fixed length implies",
+    title="What a kept length implies",
     difficulty=1,
     minutes=5,
     expects="a function of length, rest_before and rest_after that returns how far the coefficient along u moves",
     accepts=Callable,
 )
 def constraint(answer):
-    for length, before, after in ((5.0, 3.0, 4.0), (13.0, 5.0, 12.0), (33.0, 21.0, 29.0)):
+    for length, before, after in ((33.0, 21.0, 29.0), (5.0, 3.0, 4.0), (13.0, 5.0, 12.0)):
         found = as_number(answer(length, before, after))
         start, end = np.sqrt(length**2 - before**2), np.sqrt(length**2 - after**2)
         if np.isclose(found, end - start):
@@ -198,7 +220,14 @@ def constraint(answer):
             return "lengths at right angles add as squares: length² = α² + rest²"
         if np.isclose(found, end):
             return "this is the new coefficient; asked for is how far it moved"
-        return f"for a length of {length:g} and a rest of {before:g}, then {after:g}, it moves by {end - start:.2f}"
+        if np.isclose(found, end**2 - start**2):
+            return "this is how far α² moved: take the root of each α² before you subtract"
+        if np.isclose(abs(found), np.sqrt(start**2 - end**2)):
+            return "the root of a difference is no difference of roots: find α before and after, then subtract"
+        return (
+            f"for a length of {length:g} and a rest of {before:g}, then {after:g}, "
+            f"it moves by {end - start:.2f}; yours says {found:.2f}"
+        )
     length, before, after = np.sort(fresh.generator().uniform(1, 9, size=3))[::-1]
     wanted = np.sqrt(length**2 - after**2) - np.sqrt(length**2 - before**2)
     if fresh.differs(as_number(answer(length, before, after)), wanted):
@@ -218,28 +247,11 @@ def constraint(answer):
 def best_shift(answer):
     rng, u, shifts = np.random.default_rng(3), np.eye(6)[0], np.linspace(-10, 20, 61)
     anchors, positives = _sides(rng)
-    for tau in (0.5, 0.05, 0.02):
-        wanted = _best(anchors, positives, u, tau, shifts)
-        found = as_number(answer(anchors.copy(), positives.copy(), u.copy(), tau, shifts.copy()))
-        if np.isclose(found, wanted):
-            continue
-        if all(
-            np.isclose(as_number(answer(anchors.copy(), positives.copy(), u.copy(), t, shifts.copy())), only)
-            for t in (0.5, 0.05, 0.02)
-            for only in [shifts[int(np.argmin([_loss(_cosines(anchors + s * u, positives), t) for s in shifts]))]]
-        ):
-            return "only the anchors were moved: a direction that all texts share moves both sides"
-        inner = [_loss((anchors + s * u) @ (positives + s * u).T, tau) for s in shifts]
-        if np.isclose(found, shifts[int(np.argmin(inner))]):
-            return "these are inner products: a cosine divides by both lengths, which the shift changes"
-        if np.isclose(found, _best(anchors, positives, u, 1.0, shifts)):
-            return f"τ = {tau} gives what τ = 1 would give: divide the cosines by τ before the softmax"
-        if np.isclose(found, _best(anchors, positives, u, 1 / tau, shifts)):
-            return "the cosines are multiplied by τ here; they are divided by it"
-        smallest = min(_loss(_cosines(anchors + s * u, positives + s * u), tau) for s in shifts)
-        if np.isclose(found, smallest):
-            return "this is the smallest loss itself; asked for is the shift at which it lies"
-        return f"for τ = {tau} the loss is smallest at a shift of {wanted:.1f}; yours says {found:.1f}"
+    taus = (0.5, 0.05, 0.02)
+    found = [as_number(answer(anchors.copy(), positives.copy(), u.copy(), tau, shifts.copy())) for tau in taus]
+    wanted = [_best(anchors, positives, u, tau, shifts) for tau in taus]
+    if not np.allclose(found, wanted):
+        return _misplaced(found, wanted, anchors, positives, u, taus, shifts)
     drawn = fresh.generator()
     for _ in range(8):  # one draw may be met by chance: there are few shifts to choose from
         anchors, positives = _sides(drawn, n=12, common=8.0)
@@ -250,3 +262,46 @@ def best_shift(answer):
         if losses[np.isclose(shifts, found)].min(initial=np.inf) > losses.min() + 1e-9:  # two shifts may be as good
             return fresh.ONLY_THE_SHOWN
     return right("no gradient and no training: the loss alone says in which direction it would gain")
+
+
+def _misplaced(found, wanted, anchors, positives, u, taus, shifts) -> str:
+    """What is wrong: a mistake is named where it explains the answers at all temperatures, not at one by chance."""
+    units = [rows / _lengths(rows)[:, None] for rows in (anchors, positives)]
+    lengths = np.outer(_lengths(anchors), _lengths(positives))
+    others = {
+        "only the anchors were moved: a direction that all texts share moves both sides": lambda s: _cosines(
+            anchors + s * u, positives
+        ),
+        "only the positives were moved: a direction that all texts share moves both sides": lambda s: _cosines(
+            anchors, positives + s * u
+        ),
+        "these are inner products: a cosine divides by both lengths, which the shift changes": lambda s: (
+            (anchors + s * u) @ (positives + s * u).T
+        ),
+        "the lengths are those of before the shift: a cosine divides by the new ones": lambda s: (
+            (anchors + s * u) @ (positives + s * u).T / lengths
+        ),
+        "the rows were cut to length 1 before they were moved: move first, then take cosines": lambda s: _cosines(
+            units[0] + s * u, units[1] + s * u
+        ),
+    }
+    known = {
+        said: [shifts[int(np.argmin([_loss(score(s), tau) for s in shifts]))] for tau in taus]
+        for said, score in others.items()
+    }
+    without = _best(anchors, positives, u, 1.0, shifts)
+    known["τ has no effect: divide the cosines by τ before the softmax"] = [without for _ in taus]
+    known["the cosines are multiplied by τ here; they are divided by it"] = [
+        _best(anchors, positives, u, 1 / tau, shifts) for tau in taus
+    ]
+    known["this is the place of the shift in the list; asked for is the shift itself"] = [
+        list(shifts).index(shift) for shift in wanted
+    ]
+    known["this is the smallest loss itself; asked for is the shift at which it lies"] = [
+        _loss(_cosines(anchors + s * u, positives + s * u), tau) for s, tau in zip(wanted, taus, strict=True)
+    ]
+    for explanation, values in known.items():
+        if np.allclose(found, values):
+            return explanation
+    tau, here, there = next(row for row in zip(taus, wanted, found, strict=True) if not np.isclose(*row[1:]))
+    return f"for τ = {tau} the loss is smallest at a shift of {here:.1f}; yours says {there:.1f}"
