@@ -233,6 +233,14 @@ def seismic_search(
 # --- Comparing ------------------------------------------------------------------------------------
 
 
+def array_run(
+    documents: csr_array, queries: csr_array, ids: Sequence[str], query_ids: Sequence[str], k: int = 100
+) -> Run:
+    """What the arrays say: the k best documents of every query by :func:`course_utils.search.sparse.search`."""
+    found = sparse.search(queries, sparse.inverted_index(documents), k)
+    return {q: {ids[d]: float(s) for d, s in zip(*hits, strict=True)} for q, hits in zip(query_ids, found, strict=True)}
+
+
 class Agreement(NamedTuple):
     """How far two runs agree on their first k documents.
 

@@ -3,6 +3,7 @@
 * :func:`choose` picks K and M for aligned tokens and a treatment of the embeddings for the dense cosine, on the tuning
   half of the queries; :func:`systems` scores what was chosen on all queries;
 * :func:`parts` takes aligned tokens apart: how much of their quality is the query's literal words?
+* :func:`meaningless` is the null of what aligned tokens keep: tokens that have nothing to do with the text;
 * :func:`compare` puts differences beside each other, query by query, with intervals and tests that draw whole groups,
   and with p-values corrected for their number.
 """
@@ -32,6 +33,8 @@ QUESTIONS = (
     ("BM25 + aligned tokens", "BM25"),
     ("BM25 + aligned tokens", "BM25 + dense"),
 )
+#: M with which :func:`meaningless` asks: a few tokens, and as many as the grid has.
+NULL_MS = (10, 100)
 #: The whole method, as :func:`parts` calls it.
 WHOLE = "both → the whole list"
 
@@ -180,8 +183,44 @@ def parts(bench: Workbench, setting: Setting) -> dict[str, np.ndarray]:
         if queries is not None:
             for name, part in lists.items():
                 result[f"{label} → {name}"] = sparse.scores(queries, part)
-    result["PromptReps, as published"] = bench.in_text()
+    result["PromptReps' weighting"] = bench.in_text()
     return result
+
+
+def meaningless(bench: Workbench, setting: Setting, rows: Sequence[int], rotations: int = 3) -> dict:
+    """What a search by tokens that mean nothing reaches: the null of every retention.
+
+    A random rotation Q turns the output layer, ``E Q``: the decoded tokens have nothing to do with the text any more,
+    but embeddings that are near each other still share them. Aligned tokens of the query alone are scored, with K as
+    in ``setting`` and each M of :data:`NULL_MS`: as it is, and rotated, the mean over Q of nDCG@10.
+
+    Args:
+        bench: the collection.
+        setting: with the chosen K.
+        rows: numbers of the queries.
+        rotations: how many Q, orthogonal matrices drawn evenly (QR decomposition of a normal matrix), seeds 0, 1, ….
+
+    Returns:
+        ``{"M = 10": {"as it is": [len(rows)], "rotated": [len(rows)]}, …}``, float64 arrays.
+    """
+    unembedding = np.asarray(bench.unembedding, dtype=np.float32)
+    found = {f"M = {m}": {"as it is": [], "rotated": []} for m in NULL_MS}
+    for seed in (None, *range(rotations)):
+        turned = unembedding if seed is None else unembedding @ _rotation(unembedding.shape[1], seed)
+        options = {"groups": bench.groups, "ignore_identical_ids": bench.ignore_identical_ids}
+        other = Workbench(
+            bench.collection, bench.embedded, turned, bench.tokenizer, largest=(setting.k, max(NULL_MS)), **options
+        )
+        for m in NULL_MS:
+            documents = other.documents(at := replace(setting, m=m))
+            scores = sparse.scores(other.queries(at, documents, own=False), documents)
+            found[f"M = {m}"]["as it is" if seed is None else "rotated"].append(other.judge(scores, rows))
+    return {m: {name: np.mean(runs, axis=0) for name, runs in of.items()} for m, of in found.items()}
+
+
+def _rotation(d: int, seed: int) -> np.ndarray:
+    q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((d, d)))
+    return (q * np.sign(np.diag(r))).astype(np.float32)
 
 
 def split_lists(
@@ -238,6 +277,7 @@ def compare(
     values: Mapping[str, Mapping[str, np.ndarray]],
     groups: Mapping[str, Sequence[Hashable]],
     questions: Sequence[tuple[str, str]] = QUESTIONS,
+    swaps: int = 10_000,
 ) -> list[Comparison]:
     """All comparisons on all collections or embedders, as one family of tests.
 
@@ -245,6 +285,7 @@ def compare(
         values: label -> system -> one number per query.
         groups: label -> what each query belongs to.
         questions: pairs of systems.
+        swaps: how many each test draws, where it cannot try all.
 
     Raises:
         KeyError: a system that is not there.
@@ -253,7 +294,7 @@ def compare(
     for label, of in values.items():
         for a, b in questions:
             difference = clusters.bootstrap(np.subtract(of[a], of[b]), groups=groups[label])
-            found.append((label, a, b, difference, clusters.paired_permutation(of[a], of[b], groups[label])))
+            found.append((label, a, b, difference, clusters.paired_permutation(of[a], of[b], groups[label], swaps)))
     corrected = clusters.holm([row[-1] for row in found])
     return [Comparison(*row, float(p)) for row, p in zip(found, corrected, strict=True)]
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from scipy.sparse import csr_array
 
 from course_utils import gates
 from course_utils.measures.evaluation import Run
-from course_utils.search import sparse
+from course_utils.search import anserini, engines, sparse
 
 #: Environment variable with the place of the jar.
 JAR = "ANSERINI_JAR"
@@ -51,6 +52,7 @@ def index(jar: Path, folder: Path | str, out: Path | str) -> None:
     """Index a folder of files that :func:`course_utils.search.anserini.write_anserini` wrote.
 
     Raises:
+        FileNotFoundError: the Java here is too old for the jar.
         ChildProcessError: Java failed; with the end of what it said.
     """
     options = ["-collection", "JsonVectorCollection", "-generator", "DefaultLuceneDocumentGenerator", "-threads", "1"]
@@ -74,6 +76,7 @@ def search(
 
     Raises:
         ValueError: weights that are no whole numbers, or names that do not fit.
+        FileNotFoundError: the Java here is too old for the jar.
         ChildProcessError: Java failed; with the end of what it said.
     """
     queries = sparse.checked(queries, "queries", positive=True)
@@ -102,6 +105,29 @@ def search(
     return run
 
 
+def round_trip(
+    jar: Path, documents: csr_array, queries: csr_array, ids: Sequence[str], query_ids: Sequence[str],
+    tokens: Sequence[str],
+) -> tuple[Run, Run]:  # fmt: skip
+    """Write whole-number vectors as files, index them, ask: what Lucene returns, and what the arrays say.
+
+    Args:
+        documents, queries: ``[n, C]`` with whole-number weights, as :func:`course_utils.search.anserini.quantise`
+            makes them.
+        ids, query_ids, tokens: as for :func:`search` and :func:`course_utils.search.anserini.write_anserini`.
+
+    Raises:
+        FileNotFoundError, ValueError, ChildProcessError: as :func:`index` and :func:`search`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files, there = Path(folder) / "files", Path(folder) / "index"
+        files.mkdir()
+        anserini.write_anserini(files / "documents.jsonl", documents, ids, tokens)
+        index(jar, files, there)
+        found = search(jar, there, queries, query_ids, tokens, folder)
+    return found, engines.array_run(documents.astype(np.float32), queries.astype(np.float32), ids, query_ids)
+
+
 def _version(jar: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", jar.name)]
 
@@ -117,6 +143,8 @@ def _java(jar: Path, program: str, *arguments: object) -> str:
     command = ["java", "-Xmx2g", "-cp", str(jar), program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     said = (done.stderr or done.stdout)[-600:].strip()
+    if "UnsupportedClassVersionError" in said:
+        raise FileNotFoundError(f"the Java here is older than {jar.name} asks for")
     if done.returncode:
         raise ChildProcessError(f"{program} failed: {said}")
     return said

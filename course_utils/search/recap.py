@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from course_utils.measures import clusters
+from course_utils.measures.evaluation import Interval
 from course_utils.search import costs, dense, fair, results
 from course_utils.search.results import Transfer
 from course_utils.search.retrieval import KS, MS, Setting
@@ -21,9 +23,11 @@ def verdicts(comparisons: Iterable[fair.Comparison]) -> dict[tuple[str, str], tu
     return found
 
 
-def beyond_centring(row: Mapping) -> float:
-    """What the best dense setting of the grid adds to plain centring, mean nDCG@10 on the tuning half."""
-    return float(np.max(row["tuning"]["dense"]) - row["tuning"]["dense"][dense.LEVELS.index((True, 0))][0])
+def centring(row: Mapping) -> tuple[float, float]:
+    """What centring adds to the raw cosine, and the best dense setting to centring, mean nDCG@10, tuning half."""
+    means = np.array(row["tuning"]["dense"])
+    raw, centred = (float(means[dense.LEVELS.index((centre, 0)), 0]) for centre in (False, True))
+    return centred - raw, float(means.max()) - centred
 
 
 def loss_with(row: Mapping, k: int, m: int) -> float:
@@ -64,6 +68,29 @@ def edges(rows: Iterable[Mapping]) -> dict[str, str]:
     return found
 
 
+def beyond_the_edge(row: Mapping) -> float:
+    """What the best larger M adds to the best M of the grid, at the chosen K, mean nDCG@10 on the tuning half."""
+    of_grid = row["tuning"]["sparse"][KS.index(results.chosen(row).sparse.k)]
+    return float(max(row["larger M"].values()) - max(of_grid))
+
+
+def beside_the_grids(rows: Iterable[Mapping]) -> pd.DataFrame:
+    """One line a row: the edge of K and M on which it is best, what larger M add there, what centring adds,
+    and what the best dense setting adds to that; nDCG@10 on the tuning half."""
+    found = {}
+    for row in rows:
+        [(name, edge)], (first, more) = edges([row]).items(), centring(row)
+        found[name] = {
+            "best at": edge, "larger M adds": beyond_the_edge(row), "centring adds": first, "best over centred": more
+        }  # fmt: skip
+    return pd.DataFrame(found).T.infer_objects()
+
+
+def choosing_gained(row: Mapping) -> float:
+    """What the dense setting chosen on the tuning half gains over the raw cosine on the held-out half, nDCG@10."""
+    return float(np.mean(row["nDCG@10"]["dense, tuned"]) - np.mean(row["nDCG@10"]["dense, raw"]))
+
+
 def reached(rows: Iterable[Mapping], share: float = 0.8) -> dict[str, tuple[int, int]]:
     """System -> in how many rows it keeps this share of the tuned dense nDCG@10, and with its whole interval."""
     found = dict.fromkeys(results.SPARSE, (0, 0))
@@ -73,14 +100,63 @@ def reached(rows: Iterable[Mapping], share: float = 0.8) -> dict[str, tuple[int,
     return found
 
 
-def literal_of_dense(rows: Iterable[Mapping], part: str) -> dict[str, float]:
-    """Label -> mean nDCG@10 of one part of the method over that of the tuned dense cosine."""
-    return {results.label(r): float(np.mean(r["parts"][part]) / np.mean(r["nDCG@10"]["dense, tuned"])) for r in rows}
+def literal_of_dense(rows: Iterable[Mapping], part: str) -> dict[str, Interval]:
+    """Label -> nDCG@10 of one part of the method over that of the tuned dense cosine."""
+    return {results.label(row): _of_dense(row, row["parts"][part]) for row in rows}
+
+
+def meaningless_kept(rows: Iterable[Mapping], m: int) -> dict[str, dict[str, Interval]]:
+    """Label -> what the query's m aligned tokens alone keep of the tuned dense nDCG@10, with the row's K.
+
+    ``"as it is"`` decodes with the output layer, ``"rotated"`` with one that is turned at random, so that no token has
+    to do with the text (:func:`course_utils.search.fair.meaningless`).
+
+    Raises:
+        KeyError: an m that was not tried.
+    """
+    return {
+        results.label(row): {name: _of_dense(row, v) for name, v in row["meaningless"][f"M = {m}"].items()}
+        for row in rows
+    }
+
+
+def meaning_adds(rows: Iterable[Mapping], m: int) -> dict[str, Interval]:
+    """Label -> nDCG@10 of the query's m aligned tokens alone minus that of rotated ones, query by query."""
+    found = {}
+    for row in rows:
+        of = row["meaningless"][f"M = {m}"]
+        found[results.label(row)] = clusters.bootstrap(np.subtract(of["as it is"], of["rotated"]), groups=row["groups"])
+    return found
+
+
+def _of_dense(row: Mapping, values: Sequence[float]) -> Interval:
+    return fair.retention(np.array(values), np.array(row["nDCG@10"]["dense, tuned"]), row["groups"])
+
+
+def lost_by_transfer(moved: Iterable[Transfer], rows: Iterable[Mapping]) -> dict[str, np.ndarray]:
+    """What settings from elsewhere lose against the rows' own, nDCG@10 on the held-out half, one number a row."""
+    moved, own = list(moved), {(row["collection"], row["embedder"]): row["nDCG@10"]["dense, tuned"] for row in rows}
+    dense_loss = [np.mean(own[t.collection, t.embedder]) - t.dense_value for t in moved]
+    return {"aligned tokens": np.array([t.loss for t in moved]), "dense": np.array(dense_loss)}
+
+
+def ahead(rows: Iterable[Mapping], a: str, others: Iterable[Mapping], b: str) -> int:
+    """In how many rows the mean nDCG@10 of system a lies above that of b in the other row that stands beside it."""
+    pairs = zip(rows, others, strict=True)
+    return sum(bool(np.mean(row["nDCG@10"][a]) > np.mean(other["nDCG@10"][b])) for row, other in pairs)
 
 
 def longer_than(rows: Iterable[Mapping], size: float) -> int:
     """In how many rows the chosen list takes more bytes than ``size``."""
     return sum(costs.POSTING_BYTES * results.chosen(row).sparse.k > size for row in rows)
+
+
+def one_per_query(pairs: Iterable[tuple[int, int]], n: int = 3) -> list[tuple[int, int]]:
+    """The first n pairs (query, document) that belong to different queries."""
+    first: dict[int, int] = {}
+    for query, document in pairs:
+        first.setdefault(query, document)
+    return list(first.items())[:n]
 
 
 # --- Text -------------------------------------------------------------------------------------------
@@ -106,6 +182,11 @@ def comparisons(found: Iterable[fair.Comparison]) -> str:
         f"   corrected p {results.p_text(c.corrected):7} {c.verdict}"
         for c in found
     )
+
+
+def shares_reached(found: Mapping[str, tuple[int, int]]) -> str:
+    """What :func:`reached` counts, in one line."""
+    return "; ".join(f"{system}: {point}, with the whole interval {whole}" for system, (point, whole) in found.items())
 
 
 def counts(found: Iterable[fair.Comparison], rows: int) -> str:
@@ -142,6 +223,17 @@ def millions(table: pd.DataFrame) -> str:
     return shown.assign(bytes=table["document: bytes"].round(-1)).to_string()
 
 
+def meaningless(rows: Sequence[Mapping]) -> str:
+    """For each row what :func:`meaningless_kept` finds, for each M that was tried."""
+    found = {m: meaningless_kept(rows, m) for m in sorted(fair.NULL_MS, reverse=True)}
+    tried, names = list(found.items()), found[max(found)]
+    return "\n".join(
+        f"{name:23} "
+        + "; ".join(f"M = {m}: {of[name]['as it is']:.2f}, rotated {of[name]['rotated']:.2f}" for m, of in tried)
+        for name in names
+    )
+
+
 def transfers(moved: Sequence[Transfer]) -> str:
     """A line for each row: the setting chosen there and the one chosen elsewhere, with what they reach."""
     return "\n".join(
@@ -151,12 +243,37 @@ def transfers(moved: Sequence[Transfer]) -> str:
     )
 
 
+def carried(rows: Iterable[Mapping], home: str) -> str:
+    """A line for each embedder: K and M chosen on the collection ``home``, and what they change on the others."""
+    rows, lines = list(rows), []
+    for row in rows:
+        if row["collection"] == home:
+            of = results.chosen(row).sparse
+            changes = ", ".join(
+                f"{-loss_with(other, of.k, of.m):+.2f} on {other['collection']}"
+                for other in rows
+                if other["embedder"] == row["embedder"] and other is not row
+            )
+            lines.append(f"{row['embedder']}, chosen on {home}: K = {of.k}, M = {of.m}: nDCG@10 changes by {changes}")
+    return "\n".join(lines)
+
+
+def about(rank: int) -> str:
+    """A rank as text: exact among the first ten, below that coarse."""
+    return str(rank) if rank <= 10 else f"below {max(n for n in (10, 20, 50, 100, 200, 500) if n < rank)}"
+
+
 def outside(rows: Iterable[Mapping]) -> str:
-    """Rows of an embedder that has no aligned tokens to speak of: its dense cosine beside BM25."""
+    """Rows of an embedder whose tokens mean next to nothing: its dense cosine, BM25, and what its lists keep."""
     systems = ("dense, raw", "dense, tuned", "BM25")
     return "\n".join(
         f"{row['collection']:18} all-MiniLM-L6-v2: "
         + ", ".join(f"{system} {np.mean(row['nDCG@10'][system]):.2f}" for system in systems)
+        + "; aligned tokens keep "
+        + ", ".join(
+            f"{_of_dense(row, row['nDCG@10'][system]).value:.2f} with M = {m}"
+            for system, m in ((results.SPARSE[0], results.chosen(row).sparse.m), (results.SPARSE[2], 0))
+        )
         for row in rows
         if row["embedder"] == "minilm"
     )

@@ -11,7 +11,7 @@ other half, and writes a row for each embedder into ``data/retrieval_results.jso
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,10 @@ WIKIPEDIA = "Wikipedia sections"
 SPARSE = ("aligned tokens", "aligned tokens, equal bytes", "aligned tokens, M = 0")
 #: Texts that are encoded to tell how long the rest will take.
 TRIAL = 16
+#: M beyond the grid's largest, tried at the chosen K to see whether the grid ends too early; nothing is chosen by them.
+LARGER_MS = (200, 400)
+#: Swaps that a test of stored rows draws: with ten thousand a corrected p near .05 hangs on the seed.
+SWAPS = 100_000
 
 
 # --- Making a row -----------------------------------------------------------------------------------
@@ -58,12 +62,16 @@ def measure(collection: Retrieval, embedder, embedded: collections.Embedded, gro
         "documents": len(collection.corpus),
         **{k: v for k, v in options.items() if v},
     }
-    bench = Workbench(collection, embedded, embedder.unembedding, embedder.tokenizer, groups=groups, **options)
+    bench = Workbench(
+        collection, embedded, embedder.unembedding, embedder.tokenizer, groups=groups,
+        largest=(retrieval.LARGEST_K, max(LARGER_MS)), **options,
+    )  # fmt: skip
     choice = fair.choose(bench)
     chosen = choice.chosen
     tune, held_out = bench.halves()
     scores = fair.systems(bench, chosen)
     parts = fair.parts(bench, chosen.sparse)
+    nulls = fair.meaningless(bench, chosen.sparse, held_out)
     return {
         **row,
         **halves(bench, tune, held_out),
@@ -74,12 +82,20 @@ def measure(collection: Retrieval, embedder, embedded: collections.Embedded, gro
         },
         "tuning": {side: _rounded(choice.means(side, tune)) for side in ("sparse", "dense")},
         "held out": {side: _rounded(choice.means(side, held_out)) for side in ("sparse", "dense")},
+        "larger M": larger(bench, chosen.sparse, tune),
         "postings read": _rounded(choice.grid.read),
         "tokens in a list": _rounded(choice.grid.held),
         "nDCG@10": {name: _rounded(bench.judge(s, held_out)) for name, s in scores.items()},
         "R@100": {name: _rounded(bench.judge(s, held_out, "R@100")) for name, s in scores.items()},
         "parts": {name: _rounded(bench.judge(s, held_out)) for name, s in parts.items()},
+        "meaningless": {m: {name: _rounded(v) for name, v in of.items()} for m, of in nulls.items()},
     }
+
+
+def larger(bench: Workbench, setting: Setting, rows: Sequence[int]) -> dict[str, float]:
+    """Mean nDCG@10 of the queries ``rows`` with each M of :data:`LARGER_MS`, the rest as in ``setting``."""
+    settings = {str(m): replace(setting, m=m) for m in LARGER_MS}
+    return {m: round(float(bench.judge(bench.aligned(s), rows).mean()), 4) for m, s in settings.items()}
 
 
 def halves(bench: Workbench, tune: Sequence[int], held_out: Sequence[int]) -> dict:
@@ -352,7 +368,8 @@ def retentions(rows: Iterable[Mapping], systems: Sequence[str] = SPARSE) -> pd.D
 def compare(rows: Iterable[Mapping]) -> list[fair.Comparison]:
     """:func:`course_utils.search.fair.compare` on rows: all of them are one family of tests."""
     rows = list(rows)
-    return fair.compare({label(row): values(row) for row in rows}, {label(row): row["groups"] for row in rows})
+    data, groups = {label(row): values(row) for row in rows}, {label(row): row["groups"] for row in rows}
+    return fair.compare(data, groups, swaps=SWAPS)
 
 
 def p_text(p: float) -> str:

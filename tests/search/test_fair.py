@@ -100,6 +100,39 @@ def test_lists_are_cut_by_the_words_of_the_text_in_any_spelling():
         fair.split_lists(documents, surface[:2], classes)
 
 
+def test_tokens_that_mean_nothing_are_those_of_a_turned_output_layer(bench):
+    setting = Setting(k=40, m=5)
+    rows = list(range(len(bench.query_ids)))
+    found = fair.meaningless(bench, setting, rows)
+    assert list(found) == [f"M = {m}" for m in fair.NULL_MS]
+    for m, of in zip(fair.NULL_MS, found.values(), strict=True):
+        documents = bench.documents(at := Setting(k=40, m=min(m, 20)))
+        expected = bench.judge(sparse.scores(bench.queries(at, documents, own=False), documents), rows)
+        assert of["rotated"].shape == expected.shape
+        if m <= 20:
+            np.testing.assert_allclose(of["as it is"], expected)
+    one, two = (fair.meaningless(bench, setting, rows, n)["M = 10"]["rotated"] for n in (1, 2))
+    assert np.ptp(one - two)  # another rotation is another code
+    q = fair._rotation(16, 0)
+    np.testing.assert_allclose(q @ q.T, np.eye(16), atol=1e-5)
+    assert not np.allclose(q, fair._rotation(16, 1), atol=0.1)
+
+
+def test_a_meaningless_code_still_finds_what_is_near_and_nothing_else(bench):
+    rng = np.random.default_rng(3)
+    documents = rng.standard_normal((9, 16)).astype(np.float32)
+    wanted = [bench.document_ids.index(next(iter(bench.collection.qrels[q]))) for q in bench.query_ids]
+    near = documents[wanted] + 0.05 * rng.standard_normal((4, 16)).astype(np.float32)
+    rows = list(range(4))
+    quality = {}
+    for name, queries in (("near", near), ("anywhere", rng.standard_normal((4, 16)).astype(np.float32))):
+        planted = retrieval.Workbench(
+            bench.collection, Embedded(documents, queries), bench.unembedding, bench.tokenizer
+        )
+        quality[name] = fair.meaningless(planted, Setting(k=40, idf="none"), rows)["M = 10"]["rotated"].mean()
+    assert quality["near"] > 0.8 > 0.65 > quality["anywhere"]
+
+
 def test_parts_of_the_whole_method(bench):
     setting = Setting(k=40, m=5)
     found = fair.parts(bench, setting)

@@ -1,7 +1,7 @@
 """Rows that are kept, the command that writes them, and settings that transfer."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from tiny import SENTENCES
 
 from course_utils.__main__ import main
+from course_utils.measures import clusters
 from course_utils.models import registry
 from course_utils.search import fair, results, retrieval
 from course_utils.search.dense import DenseSetting
-from course_utils.search.retrieval import KS, MS, Setting
+from course_utils.search.retrieval import KS, MS, Setting, Workbench
 from course_utils.shipped import collections, kinds
 from course_utils.texts.datasets import Retrieval
 
@@ -78,9 +79,16 @@ def test_a_row_holds_one_number_per_held_out_query_for_every_system(bench, colle
     assert found["queries"] == 1 and found["groups"] == [1] and found["tuning queries"] == 3
     for block in ("nDCG@10", "R@100", "parts"):
         assert {len(v) for v in found[block].values()} == {1}, block
+    assert {len(v) for of in found["meaningless"].values() for v in of.values()} == {1}
     assert np.shape(found["tuning"]["dense"]) == (7, 6) and np.shape(found["held out"]["sparse"]) == (2, 2)
     assert found["R@100"]["dense, raw"] == [1.0]  # nine documents are all among the first hundred
-    assert results.chosen(found).sparse.k in (5, 60)
+    setting = results.chosen(found).sparse
+    assert setting.k in (5, 60) and list(found["larger M"]) == [str(m) for m in results.LARGER_MS]
+    most = Workbench(collection, bench.embedded, bench.unembedding, bench.tokenizer, groups=["a", "b", "a", "c"],
+                     largest=(60, 400))  # fmt: skip
+    tune, _ = most.halves()
+    by_hand = most.judge(most.aligned(replace(setting, m=400)), tune).mean()
+    assert found["larger M"]["400"] == pytest.approx(by_hand, abs=1e-4)
     assert "ignore_identical_ids" not in found
 
 
@@ -130,6 +138,7 @@ def test_the_stored_rows_are_whole_and_of_the_adapters_that_are_here():
         for block in ("nDCG@10", "R@100", "parts"):
             assert {len(v) for v in row[block].values()} == {row["queries"]} == {len(row["groups"])}, name
             assert all(0 <= x <= 1 for values in row[block].values() for x in values), name
+        assert {len(v) for of in row["meaningless"].values() for v in of.values()} == {row["queries"]}, name
         whole = np.mean(row["parts"][fair.WHOLE])
         assert whole == pytest.approx(np.mean(row["nDCG@10"]["aligned tokens"]), abs=1e-3), name
         at = KS.index(row["chosen"]["sparse"]["k"]), MS.index(row["chosen"]["sparse"]["m"])
@@ -208,7 +217,7 @@ def test_curves_hold_the_held_out_quality_over_bytes_and_work():
     assert memory["dense, raw"].quality == [0.5] and work["dense, tuned"].cost == [5e6]
 
 
-def test_tables_of_rows_say_what_was_stored():
+def test_tables_of_rows_say_what_was_stored(monkeypatch):
     values = {name: [0.2, 0.4, 0.6] for name in ("dense, raw", "dense, tuned", *results.SPARSE, "BM25")}
     values |= {"BM25 + aligned tokens": [0.3, 0.5, 0.7], "BM25 + dense": [0.2, 0.4, 0.6]}
     parts = {fair.WHOLE: [0.2, 0.4, 0.6], "other": [0.1, 0.2, 0.3]}
@@ -221,6 +230,10 @@ def test_tables_of_rows_say_what_was_stored():
     assert {v.value for v in kept.to_numpy().ravel()} == {1.0} and len(kept) == len(results.SPARSE)
     found = results.compare([wikipedia, other])
     assert len(found) == 2 * len(fair.QUESTIONS) and all(c.corrected >= c.p for c in found)
+    swaps = []
+    monkeypatch.setattr(clusters, "paired_permutation", lambda a, b, groups, n: swaps.append(n) or 0.5)
+    results.compare([wikipedia])
+    assert swaps == [results.SWAPS] * len(fair.QUESTIONS)
     assert results.parts_table([wikipedia]).loc["other", ("x", "of the whole")] == "0.50 [0.50, 0.50]"
     assert results.part_differences([wikipedia])["x"]["other"].value == pytest.approx(-0.2)
     assert results.place(Setting(k=KS[1], m=MS[2])) == 8
