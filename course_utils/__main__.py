@@ -117,7 +117,7 @@ def hours() -> None:
 @click.option("--work", type=PATH, default=Path("runs"), show_default=True, help="Checkpoints and logs while it runs.")
 @click.option("--probe-pairs", type=PATH, help="Judged sentence pairs (JSON Lines) for the log.")
 @click.option("--keep-out", type=PATH, multiple=True, help="A file whose texts must not be trained on; repeatable.")
-@click.option("--dtype", type=DTYPE, default="bfloat16", show_default=True)
+@click.option("--dtype", type=DTYPE, help="Arithmetic of the frozen weights; by default the faster one here.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the layers (needs a C++ compiler).")
 def train(recipe: str, **options: object) -> None:
     """Train an adapter by RECIPE.
@@ -162,8 +162,8 @@ def family(names: Sequence[str], data: Path, **options: object) -> None:
 def causes(names: Sequence[str], seeds: Sequence[int], **options: object) -> None:
     """Train short runs that differ in one thing, all or NAMES.
 
-    They ask why the first component moves. Writes a log for every run and seed into WORK, no adapter; finished ones are
-    kept. A run takes minutes on one core.
+    They ask why the first component moves; those of lesson 09a with a teacher run only where they are named. Writes a
+    log for every run and seed into WORK, no adapter; finished ones are kept. A run takes minutes on one core.
     """
     from course_utils.training.causes import run_all
 
@@ -196,6 +196,7 @@ def dev(name: str, training: str, kept: str, **options: object) -> None:
 @click.option("--beir", type=PATH, help="A test collection in BEIR layout, for instance Cranfield.")
 @click.option("--dtype", type=DTYPE, default="float32", show_default=True)
 @click.option("--retrieval-dtype", type=DTYPE, default="float32", show_default=True)
+@click.option("--other-seed", "seeds", type=PATH, multiple=True, help="Folder of another seed's adapter; repeatable.")
 @click.option("--alignment-only", is_flag=True, help="Measure the alignment again, keep the other scores.")
 @click.option("--text-only", is_flag=True, help="Measure nothing: write the card again from scores.json.")
 def card(
@@ -204,6 +205,7 @@ def card(
     beir: Path | None,
     dtype: str,
     retrieval_dtype: str,
+    seeds: Sequence[Path],
     alignment_only: bool,
     text_only: bool,
 ) -> None:
@@ -211,17 +213,22 @@ def card(
 
     Writes scores.json and README.md into data/adapters/NAME; without NAME, the table of all adapters, which is
     data/adapters/README.md. The alignment takes a minute or two, retrieval about a quarter of an hour (it is kept in
-    the cache, so a cut run goes on), the text no time.
+    the cache, so a cut run goes on), the text no time. With --other-seed only the adapters named there are
+    measured, on the pairs of --sts; the other scores stay.
     """
     import json
 
     from course_utils.training import cards
 
+    if seeds and (not name or not sts or beir or alignment_only or text_only):
+        raise click.UsageError("--other-seed needs NAME and --sts, and goes with nothing else")
     if name is None:
         click.echo(f"written to {cards.write_overview()}")
         return
     scores = None
-    if alignment_only:
+    if seeds:
+        scores = cards.other_seeds(name, seeds, sts)
+    elif alignment_only:
         scores = cards.remeasured(name)
     elif not text_only:
         scores = cards.measure(name, sts, beir, dtype, retrieval_dtype)

@@ -5,6 +5,7 @@ import re
 import pytest
 from repo import ROOT
 
+from course_utils import gates
 from course_utils.models import registry
 from course_utils.models.prompts import ONE_WORD
 
@@ -41,3 +42,26 @@ def test_links_lead_somewhere_and_every_abbreviation_stands_in_the_glossary_too(
     glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     letters = re.findall(r"^\| ([A-Z][A-Za-z0-9]+) \| ", PAGE.split("## What the names say")[1], re.MULTILINE)
     assert len(letters) >= 8 and all(f"| {name} |" in glossary for name in letters), letters
+
+
+def test_the_page_quotes_scores_and_yardsticks_as_the_cards_have_them():
+    paragraph = " ".join(PAGE.split("## How good they are")[1].split("\n\n")[1].split())
+    scores = {
+        name: gates.json_value(gates.read_text(registry.ADAPTERS / name / "scores.json"), name)
+        for name in registry.POCKET
+        if registry.get(name).adapters
+    }
+    sts, found = "STS dev Spearman", "cranfield nDCG@10"
+    assert len(scores) == 6
+    yardstick = scores["smol-sgpt-qa"]["yardsticks"]
+    for value in (
+        *(pick(s[sts] for s in scores.values()) for pick in (min, max)),
+        *(yardstick[sts][name] for name in ("tf-idf", "all-MiniLM-L6-v2")),
+        *(scores[name][found] for name in ("smol-sgpt-qa", "smol-grit")),
+        *(yardstick[found][name] for name in ("tf-idf", "BM25")),
+    ):
+        assert f"{value:.3f}".lstrip("0") in paragraph, value
+    for name in ("smol-sgpt-qa", "smol-grit"):  # neither is clearly ahead of tf-idf
+        values = scores[name]["yardsticks"][found]
+        assert values["margin"] < 2 * values["standard error"]
+    assert all(s["yardsticks"][sts]["margin"] > 0 for s in scores.values())

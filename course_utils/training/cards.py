@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from course_utils import gates
 from course_utils.measures import evaluation
 from course_utils.measures.alignment import (
     content_tokens,
@@ -30,7 +31,7 @@ from course_utils.models import registry
 from course_utils.models.embedder import Embedder, load
 from course_utils.shipped import collections
 from course_utils.texts import datasets, readers
-from course_utils.training import yardsticks
+from course_utils.training import recipes, yardsticks
 from course_utils.training.teacher import Teacher
 
 #: Sentences for the alignment scores: the first of ``wikipedia_sentences``.
@@ -38,6 +39,8 @@ N_SENTENCES = 300
 #: Every list is held against the tokens of the sentence so many places further on, which is from another article:
 #: what hits there hits by chance.
 SHIFTS = (1, 2, 3, 5, 8)
+#: The key of the correlation with judged sentence pairs.
+STS = "STS dev Spearman"
 #: What was tried on the way to the shipped adapters, with what came out.
 TRIED = registry.ADAPTERS / "tried.jsonl"
 #: Why a card does not judge by the size of v_1.
@@ -60,6 +63,7 @@ DATA_SOURCES = {
         "docstrings of NumPy, SciPy, scikit-learn, pandas, SymPy and NetworkX: several-tokens data docstrings",
         "BSD 3-clause",
     ),
+    "wordnet_gloss.jsonl": ("WordNet 3.0: lemmas and glosses", "WordNet licence"),
     "crossed.jsonl": (
         "CLINC150 and SNLI with crossing labels: several-tokens data crossed",
         "CC BY 3.0 and CC BY-SA 4.0",
@@ -143,7 +147,7 @@ def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str, ret
     scores: dict = {"dtype": dtype, "alignment": alignment(embedder, origin)}
     beside, encoder = {}, Teacher().encode
     if sts_file:
-        pairs, key = readers.pairs(sts_file), "STS dev Spearman"
+        pairs, key = readers.pairs(sts_file), STS
         own = _similarity(embedder, pairs)
         scores[key] = evaluation.spearman(own, pairs.score)
         beside[key] = yardsticks.of_pairs(own, pairs, lambda texts: origin.encode(texts, progress=False), encoder)
@@ -158,6 +162,47 @@ def measure(name: str, sts_file: Path | None, beir: Path | None, dtype: str, ret
         untrained = collections.encode(embedder.spec.origin, collection, retrieval_dtype)
         beside[key] = yardsticks.of_retrieval(own, collection, untrained, encoder)
     return {**scores, "yardsticks": beside}
+
+
+def other_seeds(name: str, folders: Sequence[Path], sts_file: Path) -> dict:
+    """The scores in an adapter's ``scores.json``, with a row of ``"seeds"`` for each adapter in ``folders``.
+
+    Raises:
+        ValueError: an adapter that was trained by another recipe, apart from the seed, or that is named twice or ships;
+            or shipped scores that other seeds cannot be held against.
+        FileNotFoundError: no such file, or no record of a training in a folder.
+    """
+    scores, shipped, pairs = _record(name, "scores.json"), _record(name, "training.json"), readers.pairs(sts_file)
+    if STS not in scores:
+        raise ValueError(f"{name} has no score {STS!r}: run `several-tokens card {name} --sts FILE` first")
+    records, known = {folder: _of_same_recipe(folder, name, shipped["recipe"]) for folder in folders}, set()
+    for folder, sha in [(name, shipped["adapter_sha256"]), *((f, r["adapter_sha256"]) for f, r in records.items())]:
+        if sha in known:
+            raise ValueError(f"{folder} is an adapter that is in the table already: name each once")
+        known.add(sha)
+    embedder, origin = _with_origin(name, scores["dtype"])
+    rows = []
+    for folder, record in records.items():
+        trained = load(name, backbone=embedder.backbone, adapters=(folder,))
+        rows.append({"seed": record["recipe"]["seed"], "made on": record.get("made_on", "not recorded"),
+                     STS: sts(trained, pairs), **_of_seed(alignment(trained, origin))})  # fmt: skip
+    return {**scores, "seeds": {"adapter_sha256": shipped["adapter_sha256"], "rows": rows}}
+
+
+def _of_same_recipe(folder: Path, name: str, own: dict) -> dict:
+    record = gates.json_value(gates.read_text(folder / "training.json"), f"{folder}/training.json")
+    recipe = record.get("recipe") if isinstance(record, dict) else None
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{folder}/training.json is no record of a training")
+    if recipes.from_dict({**recipe, "seed": own["seed"]}, str(folder)) != recipes.from_dict(own, name):
+        raise ValueError(f"{folder} was trained by another recipe than {name}: its scores say nothing of the seed")
+    return record
+
+
+def _of_seed(aligned: dict) -> dict[str, float]:
+    """What is shown of every seed, besides its scores."""
+    rates = {key: aligned["trained"][key] for key in ("Hit@10 of content words", "GAR")}
+    return {**rates, "v_1": aligned["variation"]["v_1"]}
 
 
 def _with_origin(name: str, dtype: str) -> tuple[Embedder, Embedder]:
@@ -191,9 +236,10 @@ def card(name: str, record: dict, scores: dict) -> str:
         "## Training",
         "",
         f"{stages}; temperature {recipe['temperature']}; seed {recipe['seed']}; "
-        f"{record['seconds'] / 60:.0f} minutes on a busy CPU, {record['dtype']}. Repeat it with",
+        f"{record['seconds'] / 60:.0f} minutes on {_machine(record)}, {record['dtype']}. "
+        "Repeat it with",
         "",
-        f"    several-tokens train {name} --data FOLDER",
+        f"    several-tokens train {name} --data FOLDER --dtype {record['dtype']}",
         "",
         "Loss and probe of every step: `training.json`. The last rows of the probe:",
         "",
@@ -223,6 +269,7 @@ def card(name: str, record: dict, scores: dict) -> str:
         *against_origin(aligned),
         "",
         *_beside(scores),
+        *_over_seeds(scores, recipe),
         "## Limits",
         "",
         "A 135M or 270M backbone and minutes of training: good enough to study, not to deploy. English only. "
@@ -235,6 +282,11 @@ def card(name: str, record: dict, scores: dict) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _machine(record: dict) -> str:
+    """Records that do not name it are of one, which was busy with other work."""
+    return {None: "a busy CPU", "CPU": "a CPU"}.get(record.get("made_on"), f"one {record.get('made_on')}")
 
 
 def _standing(spec: registry.EmbedderSpec) -> str:
@@ -252,6 +304,21 @@ def _beside(scores: dict) -> list[str]:
         return []
     words = [yardsticks.in_words(measure, values) for measure, values in measured.items()]
     return ["## Beside yardsticks", "", *yardsticks.table(scores, measured), "", *words, ""]
+
+
+def _over_seeds(scores: dict, recipe: dict) -> list[str]:
+    """The section on other seeds; nothing where none was measured."""
+    if not (rows := scores.get("seeds", {}).get("rows")):
+        return []
+    shipped = {"seed": recipe["seed"], "made on": "ships", STS: scores[STS],
+               **_of_seed(scores["alignment"])}  # fmt: skip
+    rows, keys = [shipped, *rows], list(shipped)[2:]
+    lines = ["## Other seeds", "", "The same recipe; seed, machine or arithmetic differ.", "",
+             f"| seed | made on | {' | '.join(keys)} |", "|---" * (len(keys) + 2) + "|"]  # fmt: skip
+    for row in rows:
+        lines.append(f"| {row['seed']} | {row['made on']} | {' | '.join(f'{row[key]:.3f}' for key in keys)} |")
+    ranges = (f"{key} {min(r[key] for r in rows):.3f} to {max(r[key] for r in rows):.3f}" for key in keys)
+    return [*lines, "", f"Range over {len(rows)} runs: {'; '.join(ranges)}.", ""]
 
 
 def against_origin(aligned: dict[str, dict[str, float]]) -> list[str]:
@@ -291,6 +358,7 @@ def overview(names: Sequence[str]) -> str:
         "Written by `several-tokens card` from the records in the folders; each folder has its own card.",
         "Retrieval is nDCG@10 of dense search; Hit@10, GAR and distinct tokens are of 300 Wikipedia sentences.",
         f"The last column is no verdict. {NO_VERDICT}",
+        "Rows in italics are methods without our training, on the same texts.",
         "Some recipes below were dropped for a small v_1 before we knew that.",
         "",
         "| adapter | STS dev | Wikipedia | Cranfield | Hit@10 | GAR | distinct tokens | v_1 | to largest other |",
@@ -304,10 +372,23 @@ def overview(names: Sequence[str]) -> str:
             cells.append(f"{trained[key]:{form}} (origin {origin[key]:{form}})")
         cells += [f"{v['v_1']:.1f}", f"{abs(v['v_1']) / v['largest other |v_j|']:.1f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += _yardstick_rows(names)
     lines += ["", "## What was tried", "", "| adapter | training | score | kept |", "|---|---|---|---|"]
     for row in readers.read_jsonl(TRIED, ("adapter", "training", "score", "kept")):
         lines.append(f"| {row['adapter']} | {row['training']} | {row['score']} | {row['kept']} |")
     return "\n".join(lines) + "\n"
+
+
+def _yardstick_rows(names: Sequence[str]) -> list[str]:
+    """What methods without our training reach on the same texts, as rows of the table of all adapters."""
+    measured = [_record(name, "scores.json").get("yardsticks", {}) for name in names]
+    rows = []
+    for yardstick in yardsticks.NAMES:
+        if yardstick != "origin, centred":  # there is one for each origin: see the cards
+            scores = {key: values[yardstick] for own in measured for key, values in own.items()}
+            cells = [_score(scores, start) for start in ("STS", "Wikipedia", "cranfield")]
+            rows += [f"| *{yardstick}* | {' | '.join(cells)} |" + " |" * 5] if scores else []
+    return rows
 
 
 def _score(scores: dict, start: str) -> str:
@@ -330,10 +411,18 @@ def write_card(name: str, scores: dict | None = None) -> Path:
     """
     folder, record = registry.ADAPTERS / name, _record(name, "training.json")
     if scores is not None:
-        (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    path = folder / "README.md"
-    path.write_text(card(name, record, _record(name, "scores.json")), encoding="utf-8")
-    return path
+        before = _record(name, "scores.json") if (folder / "scores.json").is_file() else {}
+        if (kept := before.get("seeds")) and kept["adapter_sha256"] == record[
+            "adapter_sha256"
+        ]:  # else of an earlier one
+            scores = {"seeds": kept, **scores}
+    text = card(name, record, scores or _record(name, "scores.json"))
+    if scores is not None:
+        with gates.replacing(folder / "scores.json") as file:
+            file.write(json.dumps(scores, indent=1) + "\n")
+    with gates.replacing(folder / "README.md") as file:
+        file.write(text)
+    return folder / "README.md"
 
 
 def write_overview() -> Path:

@@ -72,6 +72,23 @@ class Variant:
     hold: float = 0.0
 
 
+@dataclass(frozen=True)
+class Taught(Variant):
+    """A variant with a teacher: all-MiniLM-L6-v2's in-batch distribution (:mod:`course_utils.training.teacher`).
+
+    Attributes:
+        teacher: ``"beside"`` adds its term to the loss; all others put it in the loss's place, so that no pair is
+            called right or wrong. ``"alone"`` compares anchors with positives, ``"no pairs"`` anchors with each other,
+            so that no text has a partner in the batch, and ``"of other texts"`` speaks of other texts than the
+            student's.
+    """
+
+    teacher: str = "beside"
+
+
+#: The teacher's term: weight and temperature, which is that of the usual loss.
+TEACHER = recipes.TeacherTerm("minilm", weight=3.0, temperature=0.05)
+
 #: What is run, by name. The first is the usual loss.
 VARIANTS = {
     v.name: v
@@ -101,6 +118,16 @@ VARIANTS = {
         Variant("Gemma: centred cosine", "centred cosine", embedder="gemma3"),
     )
 }
+#: What is run where it is named: the runs of lesson 09a, which ask what a teacher teaches.
+TAUGHT = {
+    v.name: v
+    for v in (
+        Taught("a teacher beside the loss", teacher="beside"),
+        Taught("a teacher alone", teacher="alone"),
+        Taught("a teacher, no pairs", teacher="no pairs"),
+        Taught("a teacher of other texts", teacher="of other texts"),
+    )
+}
 
 
 def run_all(
@@ -114,7 +141,7 @@ def run_all(
     out: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Run every variant, or those ``names``, with each seed; finished runs are kept in ``work``.
+    """Run every one of :data:`VARIANTS`, or those ``names``, with each seed; finished runs are kept in ``work``.
 
     With ``out`` all runs in ``work`` are put into one file, which :mod:`course_utils.shipped.causes` reads.
 
@@ -127,9 +154,9 @@ def run_all(
         ValueError: an unknown name.
         FileNotFoundError: no file ``sts``, or none in ``data``.
     """
-    names = list(names) or list(VARIANTS)
-    if unknown := [name for name in names if name not in VARIANTS]:
-        raise ValueError(f"unknown variant {unknown[0]!r}; choose from {', '.join(VARIANTS)}")
+    known, names = {**VARIANTS, **TAUGHT}, list(names) or list(VARIANTS)
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"unknown variant {unknown[0]!r}; choose from {', '.join(known)}")
     pairs = judged_pairs(sts) if sts else []
     work = gates.expanded(work)
     work.mkdir(parents=True, exist_ok=True)
@@ -139,14 +166,14 @@ def run_all(
             file = work / f"{_file_name(name)}.{seed}.json"
             if file.exists():
                 continue
-            log = run_one(VARIANTS[name], seed, pairs, probes=probes, data=data, total=steps)
+            log = run_one(known[name], seed, pairs, probes=probes, data=data, total=steps)
             with gates.replacing(file) as stream:
                 json.dump(log, stream, ensure_ascii=False)
             end = log["probe"][-1]
             report(f"{name}, seed {seed}: v_1 {end['v_1']:.2f}, largest other {end['largest_other']:.2f}, "
                    f"{log['seconds']:.0f} s")  # fmt: skip
     if out:
-        order = {name: number for number, name in enumerate(VARIANTS)}
+        order = {name: number for number, name in enumerate(known)}
         logs = [json.loads(file.read_text(encoding="utf-8")) for file in work.glob("*.json")]
         logs.sort(key=lambda log: (order.get(log["variant"]["name"], len(order)), log["seed"]))
         with gates.replacing(out) as stream:
@@ -176,7 +203,8 @@ def run_one(
     total = STEPS if total is None else total
     begun, steps = time.monotonic(), total if steps is None else steps
     pairs_to_train = triples(seed, data, total)
-    recipe = Recipe(variant.embedder, [Stage("contrastive", total, LEARNING_RATE, BATCH)], [], seed=seed)
+    term = TEACHER if isinstance(variant, Taught) else None
+    recipe = Recipe(variant.embedder, [Stage("contrastive", total, LEARNING_RATE, BATCH)], [], seed=seed, teacher=term)
     run = start(recipe, dtype)
     if not variant.final_norm:
         run.embedder.backbone.transformer.norm = torch.nn.Identity()
@@ -260,6 +288,10 @@ class Objective:
             self.scale = as_wide(variant.score, self.u, anchors.detach(), positives.detach(), variant.sharper)
         score = losses.score(variant.score, self.u, self.rest, self.scale)
         loss = contrast(variant.negatives, score, self.log_tau.exp(), anchors, positives, negatives)
+        if isinstance(variant, Taught):
+            asked, candidates = _told(variant.teacher, batch)
+            told = self.run.guidance(h[: len(asked) + len(candidates)], asked, candidates)
+            loss = loss + told if variant.teacher == "beside" else told
         if variant.hold:
             loss = loss + variant.hold * ((h @ self.u).mean() / self.start - 1) ** 2
         return loss
@@ -295,6 +327,16 @@ def contrast(
         margin = score(anchors, negatives).diagonal() - score(anchors, positives).diagonal()
         return softplus(margin / tau).mean()
     return info_nce(anchors, positives, None, tau, score=score)
+
+
+def _told(teacher: str, batch: list[Example]) -> tuple[list[str], list[str]]:
+    """Anchors and positives of which the teacher speaks; those of other pairs where it speaks of other texts."""
+    anchors, positives = [e.anchor for e in batch], [e.positive for e in batch]
+    if teacher == "no pairs":
+        return anchors, []
+    if teacher != "of other texts":
+        return anchors, positives
+    return anchors[1:] + anchors[:1], positives[3:] + positives[:3]  # not even the right answer stays on the diagonal
 
 
 def as_wide(name: str, u: torch.Tensor, anchors: torch.Tensor, positives: torch.Tensor, sharper: float = 1.0) -> float:

@@ -214,11 +214,26 @@ def seeds(names: Sequence[str], **options: object) -> None:
     """Train shipped recipes with other seeds.
 
     Those of smol-eol-cse and smol-sgpt-nli, or NAMES. Writes an adapter for every seed into WORK, and what lessons 03
-    and 05 say of each into data/family_seeds.json. A run takes one or two minutes on a GPU, and hours on two cores.
+    and 05 say of each into data/family_seeds.json. A run takes one or two minutes on a GPU, ten to
+    twenty on two cores.
     """
     from course_utils.training import seeds as runs
 
     click.echo(f"written to {runs.run_all(names, report=click.echo, **options)}")
+
+
+@study.command()
+@click.option("--adapters", type=PATH, required=True, help="Folder of the adapters that had a teacher.")
+@click.option("--sts", type=PATH, required=True, help="Judged sentence pairs (JSON Lines).")
+def taught(adapters: Path, sts: Path) -> None:
+    """Measure adapters that had a teacher.
+
+    They were trained by the recipes in data/recipes/taught; the shipped ones of the same embedders are measured beside
+    them. Writes data/taught.json. Takes two or three minutes for each adapter.
+    """
+    from course_utils.training import taught as measured
+
+    click.echo(f"written to {measured.run_all(adapters, sts, report=click.echo)}")
 
 
 @study.command()

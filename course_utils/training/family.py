@@ -82,7 +82,8 @@ def train_family(
 ) -> list[Path]:
     """Train every recipe that is not finished, one after the other.
 
-    The frozen weights are held in bfloat16, on a GPU where there is one. What a run says goes to ``work/NAME.log``.
+    The frozen weights are held in the arithmetic that is faster here, on a GPU where there is one. What a run says goes
+    to ``work/NAME.log``.
 
     Args:
         data: folder with the recipes' data files.
@@ -129,7 +130,7 @@ def _train(recipe: str, data: Path, out: Path | None, work: Path, keep_out, prob
     from course_utils.training.runs import train_recipe
 
     with redirect_stdout(log), redirect_stderr(log):
-        return train_recipe(recipe, data, out, work, probe_pairs=probe_pairs, keep_out=keep_out, dtype="bfloat16")
+        return train_recipe(recipe, data, out, work, probe_pairs=probe_pairs, keep_out=keep_out)
 
 
 def _names(folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ import torch
 from course_utils.models.embedder import Embedder
 from course_utils.training import causes, losses
 from course_utils.training.causes import Variant
+from course_utils.training.teacher import batch_cosines
 
 #: Steps that are tried, as shares of the mean coefficient: −1 takes all of it away.
 SHARES = np.round(np.arange(-1.1, 0.201, 0.05), 2)
@@ -80,6 +81,26 @@ def loss_along(variant: Variant, sides: Sequence[torch.Tensor], u: torch.Tensor,
             stepped = [moved(side, u, share * alpha, scale) for side in rows]
             total[place] += float(causes.contrast(variant.negatives, score, variant.temperature, *stepped))
     return total / batches
+
+
+def told_slope(
+    rows: torch.Tensor, target: torch.Tensor, u: torch.Tensor, temperature: float = 0.05, step: float = 0.02
+) -> float:
+    """The slope of a loss that a teacher's softmax is the target of, in nats for the whole mean coefficient.
+
+    Args:
+        rows: embeddings of n anchors, then of their candidates, if there are any; ``[n + m, d]``.
+        target: the teacher's softmax, ``[n, m]``, or ``[n, n − 1]`` where each anchor is held against the others.
+        u: unit length, ``[d]``.
+        temperature: τ of the student.
+        step: how far to either side, as a share of the mean coefficient. The mean squared length is kept.
+    """
+    alpha, found = float((rows @ u).mean()), []
+    for share in (-step, step):
+        stepped = moved(rows, u, share * alpha, kept_length(rows, u, share * alpha))
+        logits = batch_cosines(stepped, len(target)) / temperature
+        found.append(-(target * logits.log_softmax(dim=1)).sum(dim=1).mean())  # its entropy does not change
+    return float(found[1] - found[0]) / (2 * step)
 
 
 def moved(h: torch.Tensor, u: torch.Tensor, step: float, scale: float = 1.0) -> torch.Tensor:

@@ -394,5 +394,6 @@ def save_adapter(run: Run, folder: Path, log: dict) -> None:
     }
     if run.guidance:
         record["teacher_sha256"] = run.guidance.teacher.fingerprint
-    record |= {"recipe": recipes.as_dict(run.recipe), **log}
+    made_on = torch.cuda.get_device_name() if run.embedder.backbone.device.startswith("cuda") else "CPU"
+    record |= {"recipe": recipes.as_dict(run.recipe), "made_on": made_on, **log}
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

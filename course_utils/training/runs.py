@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from course_utils import gates
 from course_utils.measures.alignment import global_alignment, hits, special_ids, surface_tokens, top_tokens
 from course_utils.measures.evaluation import cosine, spearman
 from course_utils.measures.spectrum import components, variation
-from course_utils.models import registry
+from course_utils.models import placement, registry
 from course_utils.texts import datasets, instruction_texts, sealed_texts
 from course_utils.training import recipes
 from course_utils.training.loop import (
@@ -93,7 +94,7 @@ def train_recipe(
     *,
     probe_pairs: Path | None = None,
     keep_out: Sequence[Path] = (),
-    dtype: str = "bfloat16",
+    dtype: str | None = None,
     compiled: bool = False,
 ) -> Path:
     """Train one recipe, resume if it was interrupted, write the adapter.
@@ -105,7 +106,8 @@ def train_recipe(
         work: checkpoint and log lie in ``work/NAME`` while it runs.
         probe_pairs: judged sentence pairs (JSON Lines); the log then has their Spearman correlation.
         keep_out: files whose texts must not be trained on, besides the course's own evaluation texts.
-        dtype: arithmetic of the frozen weights, ``"bfloat16"`` or ``"float32"``.
+        dtype: arithmetic of the frozen weights, ``"bfloat16"`` or ``"float32"``; by default that of the interrupted
+            run, or the faster one here (:func:`course_utils.models.placement.faster`).
         compiled: compile the layers, which needs a C++ compiler.
 
     Returns:
@@ -119,11 +121,15 @@ def train_recipe(
     examples, dropped = recipes.load_examples(plan, data, evaluation_texts(keep_out))
     print("rows left out because they overlap with evaluation text:", dropped)
     judged = _judged(probe_pairs) if probe_pairs else []
+    begun_in = _begun_in(work / path.stem)
+    if dtype and begun_in and dtype != begun_in:
+        raise ValueError(f"{work / path.stem} was begun in {begun_in}: go on with that, or delete it to start again")
+    dtype = dtype or begun_in or placement.faster()
     run = start(plan, dtype, compiled)
     probe = Probe(run, datasets.wikipedia_sentences(120), judged)
-    log = _logged_steps(run, examples, probe, work / path.stem)
+    log = _logged_steps(run, examples, probe, work / path.stem, dtype)
     folder = (out or registry.ADAPTERS) / path.stem
-    save_adapter(run, folder, {**log, "left_out": dropped, "dtype": dtype})
+    save_adapter(run, folder, {**log, "left_out": dropped})
     return folder
 
 
@@ -142,11 +148,19 @@ def _judged(file: Path, n: int = 125) -> list[tuple[str, str, float]]:
     return [(r["sentence1"], r["sentence2"], r["score"]) for r in rows[:: max(1, len(rows) // n)]]
 
 
-def _logged_steps(run: Run, examples: list[list[recipes.Example]], probe: Probe, work: Path) -> dict:
+def _begun_in(work: Path) -> str | None:
+    """The arithmetic of the run that was interrupted here; None where there is none."""
+    if not (work / "checkpoint.safetensors").exists():
+        return None
+    return gates.json_value(gates.read_text(work / "log.json"), str(work / "log.json")).get("dtype")
+
+
+def _logged_steps(run: Run, examples: list[list[recipes.Example]], probe: Probe, work: Path, dtype: str) -> dict:
     """Train to the last step, from the checkpoint in ``work`` if there is one; the log of all steps."""
     work.mkdir(parents=True, exist_ok=True)
     checkpoint, log_file = work / "checkpoint.safetensors", work / "log.json"
     log = _resumed(run, checkpoint, log_file) or {"probe": [probe(run, None)], "losses": [], "seconds": 0.0}
+    log["dtype"] = dtype
     total = sum(s.steps for s in run.recipe.stage)
     look, clock = probe_steps(total), time.monotonic()
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from course_utils import gates
 from course_utils.measures import nulls
@@ -27,7 +26,7 @@ from course_utils.measures.alignment import (
 )
 from course_utils.measures.evaluation import spearman
 from course_utils.measures.spectrum import components
-from course_utils.models import registry
+from course_utils.models import placement, registry
 from course_utils.models.embedder import load
 from course_utils.shipped import words
 from course_utils.texts import datasets, word_lists
@@ -87,11 +86,12 @@ def train_again(name: str, seed: int, data: Path, folder: Path, steps: int | Non
     """Train the shipped recipe ``name`` with another seed; adapter and ``training.json`` go to ``folder``."""
     recipe = replace(recipes.read(recipes.RECIPES / f"{name}.toml"), seed=seed)
     examples, dropped = recipes.load_examples(recipe, gates.expanded(data), evaluation_texts())
-    run, losses, begun = start(recipe, "bfloat16"), [], time.monotonic()
+    shipped = registry.ADAPTERS / name / "training.json"
+    dtype = gates.json_value(gates.read_text(shipped), name)["dtype"] if shipped.is_file() else placement.faster()
+    run, losses, begun = start(recipe, dtype), [], time.monotonic()
     train(run, examples, until=steps, on_step=lambda run, loss: losses.append(round(loss, 5)))
-    log = {"losses": losses, "seconds": round(time.monotonic() - begun), "dtype": "bfloat16", "left_out": dropped}
-    made_on = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    save_adapter(run, folder, {**log, "made_on": made_on})
+    log = {"losses": losses, "seconds": round(time.monotonic() - begun), "dtype": dtype, "left_out": dropped}
+    save_adapter(run, folder, log)
 
 
 def measured(name: str, folder: Path, judged: dict) -> dict:

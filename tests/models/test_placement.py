@@ -94,3 +94,28 @@ def test_the_blocks_alone_are_read_with_few_bits(folder, tmp_path, precision, ki
     a, b = few.encode(TEXTS), full.encode(TEXTS)
     cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     assert (cosines > near).all() and not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(("cost", "found"), [({torch.bfloat16: 7, torch.float32: 1}, "float32"),
+                                             ({torch.bfloat16: 1, torch.float32: 2}, "bfloat16")])  # fmt: skip
+def test_the_faster_arithmetic_is_found_by_trial(monkeypatch, cost, found):
+    clock, seen = [0.0], []
+
+    def linear(rows, weight):
+        assert rows.dtype == weight.dtype
+        clock[0] += cost[rows.dtype] + (rows.dtype not in seen) * 100 / cost[rows.dtype]  # the first one sets up
+        seen.append(rows.dtype)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    monkeypatch.setattr(placement.time, "perf_counter", lambda: clock[0])
+    placement.faster.cache_clear()
+    assert placement.faster("cpu") == found
+    placement.faster.cache_clear()
+
+
+@pytest.mark.parametrize(("able", "found"), [(True, "bfloat16"), (False, "float32")])
+def test_a_gpu_says_whether_it_has_bfloat16(monkeypatch, able, found):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able)
+    placement.faster.cache_clear()
+    assert placement.faster("cuda:1") == found
+    placement.faster.cache_clear()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tiny
 from click.testing import CliRunner
 
 from course_utils.__main__ import main
@@ -21,6 +22,10 @@ class WordCounter:
 
     def encode(self, texts, progress=None):
         return np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], dtype=np.float32)
+
+
+class Loaded(WordCounter):
+    spec, backbone = registry.get("smol-sgpt-nli"), None
 
 
 def test_wikipedia_sample_is_a_small_whole_collection():
@@ -88,9 +93,6 @@ def test_scores_are_measured_with_their_yardsticks_and_the_card_says_so(tmp_path
         count = WordCounter().encode
         return Embedded(count(collection.corpus.values()), count(collection.queries.values()))
 
-    class Loaded(WordCounter):
-        spec = registry.get("smol-sgpt-nli")
-
     monkeypatch.setattr(cards, "_with_origin", lambda name, dtype: (Loaded(), WordCounter()))
     monkeypatch.setattr(cards, "alignment", lambda *_: scores["alignment"])
     monkeypatch.setattr(cards, "Teacher", WordCounter)
@@ -113,7 +115,65 @@ def test_scores_are_measured_with_their_yardsticks_and_the_card_says_so(tmp_path
     section = text[text.index("## Beside yardsticks") : text.index("## Limits")]
     assert "| measure | this adapter | tf-idf | BM25 | origin, centred | all-MiniLM-L6-v2 |" in section
     assert section.count("standard error") >= 2 and f"| {sts} | {found[sts]:.3f} |" in section
-    assert "Beside yardsticks" not in cards.card("smol-sgpt-nli", record, scores)
+    without = {key: value for key, value in scores.items() if key != "yardsticks"}
+    assert "Beside yardsticks" not in cards.card("smol-sgpt-nli", record, without)
+
+
+def test_other_seeds_stand_in_the_card_with_their_range(tmp_path, monkeypatch):
+    record, scores = (
+        json.loads((registry.ADAPTERS / "smol-sgpt-nli" / f).read_text(encoding="utf-8"))
+        for f in ("training.json", "scores.json")
+    )
+    moved = {**scores["alignment"], "variation": {"v_1": -30.0}}
+    monkeypatch.setattr(cards, "_with_origin", lambda name, dtype: (Loaded(), Loaded()))
+    loaded = []
+    monkeypatch.setattr(cards, "load", lambda name, backbone, adapters: loaded.append(adapters) or Loaded())
+    monkeypatch.setattr(cards, "alignment", lambda *_: moved)
+    tiny.write_jsonl(
+        tmp_path / "sts.jsonl",
+        [{"sentence1": "aa", "sentence2": b, "score": i} for i, b in enumerate(("xb", "ab", "aa"))],
+    )
+    (tmp_path / "two").mkdir()
+    again = {**record, "recipe": {**record["recipe"], "seed": 2}, "made_on": "a GPU", "adapter_sha256": "2"}
+    (tmp_path / "two" / "training.json").write_text(json.dumps(again))
+    found = cards.other_seeds("smol-sgpt-nli", [tmp_path / "two"], tmp_path / "sts.jsonl")
+    (row,) = found["seeds"]["rows"]
+    assert found["alignment"] == scores["alignment"] and loaded == [(tmp_path / "two",)]
+    assert row["seed"] == 2 and row["made on"] == "a GPU" and row["STS dev Spearman"] == pytest.approx(1)
+    text = cards.card("smol-sgpt-nli", record, found)
+    section = text[text.index("## Other seeds") : text.index("## Limits")]
+    assert "| 1 | ships |" in section and "| 2 | a GPU | 1.000 |" in section
+    assert f"Range over 2 runs: STS dev Spearman {scores['STS dev Spearman']:.3f} to 1.000;" in section
+    assert "v_1 -30.000 to" in section
+    again["recipe"]["temperature"] = 0.5
+    (tmp_path / "two" / "training.json").write_text(json.dumps(again))
+    with pytest.raises(ValueError, match="two was trained by another recipe than smol-sgpt-nli"):
+        cards.other_seeds("smol-sgpt-nli", [tmp_path / "two"], tmp_path / "sts.jsonl")
+    with pytest.raises(ValueError, match="smol-sgpt-nli is an adapter that is in the table already: name each once"):
+        cards.other_seeds("smol-sgpt-nli", [registry.ADAPTERS / "smol-sgpt-nli"], tmp_path / "sts.jsonl")
+    for given in ([], ["--sts", str(tmp_path / "sts.jsonl"), "--text-only"]):
+        done = CliRunner().invoke(main, ["card", "smol-sgpt-nli", "--other-seed", str(tmp_path / "two"), *given])
+        assert done.exit_code == 2 and "--other-seed needs NAME and --sts" in done.output
+
+
+def test_other_seeds_need_the_score_of_the_adapter_that_ships(tmp_path, monkeypatch):
+    files = {"scores.json": {"dtype": "float32"}, "training.json": {"recipe": {}}}
+    monkeypatch.setattr(cards, "_record", lambda name, file: files[file])
+    tiny.write_jsonl(tmp_path / "sts.jsonl", [{"sentence1": "a", "sentence2": "b", "score": i} for i in range(2)])
+    with pytest.raises(ValueError, match="one has no score 'STS dev Spearman': run `several-tokens card one --sts"):
+        cards.other_seeds("one", [tmp_path], tmp_path / "sts.jsonl")
+
+
+def test_measuring_again_keeps_the_other_seeds_of_this_adapter_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "ADAPTERS", tmp_path)
+    monkeypatch.setattr(cards, "card", lambda *_: "card")
+    (tmp_path / "one").mkdir()
+    seeds, scores = {"adapter_sha256": "a", "rows": [{"seed": 2}]}, tmp_path / "one" / "scores.json"
+    for sha, kept in (("a", {"seeds": seeds}), ("b", {})):
+        scores.write_text(json.dumps({"a": 1.0, "seeds": seeds}))
+        (tmp_path / "one" / "training.json").write_text(json.dumps({"adapter_sha256": sha}))
+        cards.write_card("one", {"a": 2.0})
+        assert json.loads(scores.read_text()) == {**kept, "a": 2.0}
 
 
 def aligned(trained, origin, v=(-8.0, 2.0)):
@@ -161,6 +221,10 @@ def test_the_overview_quotes_the_records(tmp_path, monkeypatch):
         "alignment": {"trained": side, "origin": side, "variation": {"v_1": -8.0, "largest other |v_j|": 2.0}},
         "STS dev Spearman": 0.8125,
         "cranfield nDCG@10 (bfloat16)": 0.3,
+        "yardsticks": {
+            "STS dev Spearman": {"tf-idf": 0.75, "BM25": 0.5, "origin, centred": 0.6, "all-MiniLM-L6-v2": 0.875},
+            "cranfield nDCG@10 (bfloat16)": dict.fromkeys(cards.yardsticks.NAMES, 0.25),
+        },
     }
     (folder / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
     tried = {"adapter": "one", "training": "ten steps", "score": "STS .81", "kept": "yes"}
@@ -175,3 +239,6 @@ def test_the_overview_quotes_the_records(tmp_path, monkeypatch):
         "| one | 0.812 |  | 0.300 (bfloat16) | 0.50 (origin 0.50) | 0.25 (origin 0.25) | 12 (origin 12) | -8.0 | 4.0 |"
     )
     assert "| one | ten steps | STS .81 | yes |" in text
+    after = text[text.index(row) + len(row) :].splitlines()[1:4]
+    assert after[0] == "| *tf-idf* | 0.750 |  | 0.250 (bfloat16) | | | | | |" and row.count("|") == after[0].count("|")
+    assert [line.split("*")[1] for line in after] == ["tf-idf", "BM25", "all-MiniLM-L6-v2"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from course_utils.training import causes
+from course_utils.training import causes, loop
 from course_utils.training.causes import VARIANTS, Variant
 
 
@@ -102,3 +102,46 @@ def test_every_variant_differs_from_the_first_in_little():
         changed = [key for key, value in vars(variant).items() if key != "name" and value != plain[key]]
         assert len(changed) <= 2, (variant.name, changed)
     assert len({causes._file_name(name) for name in VARIANTS}) == len(VARIANTS)
+
+
+class Letters:
+    """A teacher that counts letters, in the place of the one that has to be loaded."""
+
+    def __init__(self, *_, **__):
+        self.asked = []
+
+    def encode(self, texts):
+        self.asked.append(list(texts))
+        rows = np.array([[t.lower().count(chr(97 + i)) + 0.1 for i in range(26)] for t in texts], dtype=np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("name", causes.TAUGHT)
+def test_a_teacher_speaks_beside_the_loss_alone_without_pairs_or_of_other_texts(name, llama, monkeypatch):
+    teachers = []
+    monkeypatch.setattr(loop, "Teacher", lambda *a, **k: teachers.append(Letters()) or teachers[-1])
+    log = causes.run_one(replace(causes.TAUGHT[name], embedder=llama), 1, steps=1)
+    (asked,) = teachers[0].asked
+    batch = next(causes.examples.batches([causes.triples(1, None, causes.STEPS)], [1.0], causes.BATCH, 4, 1))
+    n, own = len(batch), [e.anchor for e in batch] + [e.positive for e in batch]
+    own = own[:n] if name == "a teacher, no pairs" else own
+    assert sorted(asked) == sorted(own) and log["variant"]["teacher"] == causes.TAUGHT[name].teacher
+    plain = causes.run_one(Variant("x", embedder=llama), 1, steps=1)["losses"][0]
+    if name == "a teacher of other texts":
+        told = zip(asked[:n], asked[n:], strict=True)
+        assert not {(e.anchor, e.positive) for e in batch} & set(told), "a right answer stayed on the diagonal"
+    else:
+        assert asked == own
+    assert log["losses"][0] > plain if name == "a teacher beside the loss" else log["losses"][0] != plain
+
+
+def test_a_taught_run_is_made_only_where_it_is_named(llama, monkeypatch, tmp_path):
+    monkeypatch.setattr(causes, "VARIANTS", {"one": Variant("one", embedder=llama)})
+    monkeypatch.setattr(causes, "TAUGHT", {"two": causes.Taught("two", embedder=llama, teacher="alone")})
+    monkeypatch.setattr(loop, "Teacher", Letters)
+    causes.run_all((), work=tmp_path / "a")
+    assert [path.name for path in (tmp_path / "a").glob("*.json")] == ["one.1.json"]
+    causes.run_all(["two"], work=tmp_path / "a", out=tmp_path / "all.json")
+    assert [log["variant"]["name"] for log in json.loads((tmp_path / "all.json").read_text())] == ["one", "two"]
+    with pytest.raises(ValueError, match="unknown variant 'three'; choose from one, two"):
+        causes.run_all(["three"], work=tmp_path / "a")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from course_utils.models import registry
+from course_utils.models import placement, registry
 from course_utils.training import cards, family, loop, recipes, runs
 
 STAGE = '[[stage]]\nobjective = "contrastive"\nsteps = {steps}\nlearning_rate = 1e-2\nbatch_size = 8\n'
@@ -68,7 +68,7 @@ def test_all_are_trained_once_with_a_log_each(house):
     assert made == ["one", "two"] and states(house) == {"one": "finished", "two": "finished"}
     for name, steps in (("one", 3), ("two", 2)):
         record = json.loads((house / "out" / name / "training.json").read_text(encoding="utf-8"))
-        assert len(record["losses"]) == steps and record["dtype"] == "bfloat16"
+        assert len(record["losses"]) == steps and record["dtype"] == placement.faster()
         assert '"step": ' in (house / "work" / f"{name}.log").read_text(encoding="utf-8")
     before = (house / "out" / "one" / "adapter_model.safetensors").stat().st_mtime_ns
     assert grow(house)[0] == []

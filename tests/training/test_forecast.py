@@ -8,8 +8,17 @@ import torch
 from course_utils.models.embedder import load
 from course_utils.training import losses
 from course_utils.training.causes import Variant
-from course_utils.training.forecast import Forecast, forecast, kept_length, loss_along, moved, without_final_norm
+from course_utils.training.forecast import (
+    Forecast,
+    forecast,
+    kept_length,
+    loss_along,
+    moved,
+    told_slope,
+    without_final_norm,
+)
 from course_utils.training.loop import info_nce
+from course_utils.training.teacher import batch_cosines
 
 
 @pytest.fixture
@@ -71,6 +80,16 @@ def test_temperature_turns_the_sign_and_no_negatives_ask_for_more_of_it(sides):
     assert hot.slope > 0 > cold.slope and hot.direction(hot) == "falls" and cold.direction(hot) == "rises"
     alone = forecast(Variant("x", negatives="none"), rows, u)
     assert alone.slope < 0 < alone.best
+
+
+def test_a_teacher_that_calls_the_own_positive_right_asks_what_the_usual_loss_asks(sides):
+    (a, p, n), u = sides
+    rows = torch.cat([a[:16], p[:16]])
+    usual = forecast(Variant("x"), (a[:16], p[:16], n[:16]), u)
+    assert told_slope(rows, torch.eye(16), u) == pytest.approx(usual.slope, rel=1e-3)  # cosines are in 32 bits
+    assert told_slope(rows, torch.eye(16).roll(1, dims=0), u) < 0 < usual.slope  # the wrong texts called right
+    own = (batch_cosines(a[:16], 16) / 0.05).softmax(dim=1)
+    assert told_slope(a[:16], own, u) == pytest.approx(0, abs=0.03 * usual.slope)  # it agrees with the student
 
 
 def test_little_beside_the_usual_slope_is_nothing():

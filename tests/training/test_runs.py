@@ -49,7 +49,10 @@ def test_an_interrupted_run_goes_on_and_ends_where_the_other_ends(place, tmp_pat
         patched.setattr(runs, "save_checkpoint", interrupted)
         trained(place, tmp_path / "cut")
     assert not (tmp_path / "cut" / "small").exists()
-    again = trained(place, tmp_path / "cut")
+    with pytest.raises(ValueError, match="small was begun in float32: go on with that, or delete it to start again"):
+        trained(place, tmp_path / "cut", dtype="bfloat16")
+    monkeypatch.setattr(runs.placement, "faster", lambda: "bfloat16")  # what a busier moment might have said
+    again = trained(place, tmp_path / "cut", dtype=None)
     assert "resuming at step 20" in capsys.readouterr().out
     assert again == tmp_path / "cut" / "small" and whole == tmp_path / "whole" / "small"
 
@@ -81,5 +84,8 @@ def test_an_unknown_recipe_names_those_that_ship(tmp_path):
 
 def test_adapters_go_to_the_courses_own_folder_unless_told(place, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "ADAPTERS", tmp_path / "adapters")
-    folder = runs.train_recipe(str(place / "small.toml"), place, work=tmp_path / "work", dtype="float32")
+    monkeypatch.setattr(runs.placement, "faster", lambda: "float32")
+    folder = runs.train_recipe(str(place / "small.toml"), place, work=tmp_path / "work")
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    assert record["dtype"] == "float32" and record["made_on"]
     assert folder == tmp_path / "adapters" / "small" and (folder / "training.json").is_file()
