@@ -98,7 +98,8 @@ def test_no_other_file_pins_a_dependency():
 
 def _make(*arguments: str) -> str:
     # `make test` runs this test: what it tells its own sub-makes must not reach the one started here.
-    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "STAGES")
+    environment = {k: v for k, v in os.environ.items() if k not in inherited}
     return subprocess.run(
         ["make", "--always-make", "--dry-run", *arguments],
         cwd=ROOT,

@@ -253,7 +253,7 @@ def _read(folder: Path | str, trust_remote_code: bool, **options):
         what = "language model"
         kind = heads.kind(t.AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code))
         loaders = {"masked": t.AutoModelForMaskedLM, "half": t.AutoModelForTextEncoding}
-        with _silence(), torch.random.fork_rng(devices=[]):  # a head that is not there would draw random numbers
+        with silence(), torch.random.fork_rng(devices=[]):  # a head that is not there would draw random numbers
             # Weights that do not fit are named with all others that are wrong, by _check_weights.
             causal, found = loaders.get(kind, t.AutoModelForCausalLM).from_pretrained(
                 str(folder), trust_remote_code=trust_remote_code, output_loading_info=True,
@@ -273,7 +273,7 @@ def _read(folder: Path | str, trust_remote_code: bool, **options):
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Reading weights from the disk takes a second; its progress bar would stay in every notebook.
 
     So would a table of the weights that are missing or too many, which :func:`_check_weights` looks at.

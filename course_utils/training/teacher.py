@@ -16,6 +16,7 @@ from torch.nn.functional import kl_div, log_softmax, normalize, softmax
 
 from course_utils import gates
 from course_utils.models import store
+from course_utils.models.backbone import silence
 from course_utils.models.embedder import length_batches
 from course_utils.training.recipes import TEACHER_LOSSES
 
@@ -73,7 +74,8 @@ class Teacher:
         if self._model is None:
             from transformers import AutoModel, AutoTokenizer
 
-            model = AutoModel.from_pretrained(self.folder, dtype=torch.float32).to(self.device).eval()
+            with silence():
+                model = AutoModel.from_pretrained(self.folder, dtype=torch.float32).to(self.device).eval()
             self._model = AutoTokenizer.from_pretrained(self.folder), model
         return self._model
 
