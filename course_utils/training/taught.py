@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from course_utils import gates
-from course_utils.measures import evaluation, lexical
+from course_utils.measures import evaluation
 from course_utils.models import registry
 from course_utils.models.embedder import load
 from course_utils.texts import readers
-from course_utils.training import cards, recipes
+from course_utils.training import cards, recipes, yardsticks
 from course_utils.training.teacher import Teacher
 
 COMMAND = "several-tokens study taught --adapters FOLDER --sts FILE"
@@ -51,9 +51,12 @@ def run_all(adapters: Path, sts: Path, out: Path = FILE, report: Callable[[str],
             row["gain"] = _gain(own[folder], own[folders[0]], pairs.score) if folder != folders[0] else None
             rows.append(row)
             report(f"{folder.name}: STS dev {row['STS dev']:.3f}, GAR {row['alignment']['GAR']:.3f}")
-    yardsticks = {"tf-idf": _tfidf(pairs), "all-MiniLM-L6-v2": _of_teacher(pairs)}
+    beside = {
+        "tf-idf": evaluation.spearman(yardsticks.tfidf_of_pairs(pairs), pairs.score),
+        "all-MiniLM-L6-v2": _of_teacher(pairs),
+    }
     with gates.replacing(out) as file:
-        json.dump({"command": COMMAND, "pairs": len(pairs), "yardsticks": yardsticks, "rows": rows}, file, indent=1)
+        json.dump({"command": COMMAND, "pairs": len(pairs), "yardsticks": beside, "rows": rows}, file, indent=1)
         file.write("\n")
     return out
 
@@ -108,11 +111,6 @@ def _gain(taught, plain, gold) -> list[float]:
         taught, plain, gold, statistic=lambda a, b, g: evaluation.spearman(a, g) - evaluation.spearman(b, g)
     )
     return [found.value, found.low, found.high]
-
-
-def _tfidf(pairs) -> float:
-    left, right = lexical.tfidf([*pairs.left, *pairs.right], pairs.left, pairs.right)
-    return evaluation.spearman(np.asarray(left.multiply(right).sum(axis=1)).ravel(), pairs.score)
 
 
 def _of_teacher(pairs) -> float:

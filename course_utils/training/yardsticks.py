@@ -33,12 +33,11 @@ def of_pairs(own: np.ndarray, pairs: Pairs, origin: Encode, encoder: Encode) -> 
     Returns:
         ``{yardstick: score}``, and the ``"margin"`` over tf-idf with its ``"standard error"`` over resampled pairs.
     """
-    left, right = lexical.tfidf([*pairs.left, *pairs.right], pairs.left, pairs.right)
     there, back = (np.diagonal(lexical.BM25(b).scores(a)) for a, b in _both_ways(pairs))
     untrained = [origin(side) for side in (pairs.left, pairs.right)]
     mean = np.concatenate(untrained).mean(axis=0)
     similarity = [
-        np.asarray(left.multiply(right).sum(axis=1)).ravel(),
+        tfidf_of_pairs(pairs),
         there + back,
         evaluation.cosine(*(side - mean for side in untrained)),
         evaluation.cosine(encoder(pairs.left), encoder(pairs.right)),
@@ -50,6 +49,12 @@ def of_pairs(own: np.ndarray, pairs: Pairs, origin: Encode, encoder: Encode) -> 
 
     result = {name: evaluation.spearman(s, gold) for name, s in zip(NAMES, similarity, strict=True)}
     return {**result, **_margin(margin, len(pairs))}
+
+
+def tfidf_of_pairs(pairs: Pairs) -> np.ndarray:
+    """Cosine of every pair's tf-idf vectors, ``[n]``; what is rare is counted in all texts of the pairs."""
+    left, right = lexical.tfidf([*pairs.left, *pairs.right], pairs.left, pairs.right)
+    return np.asarray(left.multiply(right).sum(axis=1)).ravel()
 
 
 def of_retrieval(
